@@ -1,0 +1,10 @@
+export { type AcceptOptions, type AcceptReason, acceptCandidates, type CandidateDecision } from './accept.ts'
+export { type AdvertiseOptions, buildCandidates } from './advertise.ts'
+export {
+  Candidate,
+  CandidateMetadata,
+  type CandidateType,
+  isProductionEnvironment,
+  type TlsTrustMode,
+  TRUST_MODES,
+} from './candidate.ts'

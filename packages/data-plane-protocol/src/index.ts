@@ -1,0 +1,28 @@
+export {
+  CLOSE_REASONS,
+  type CloseReason,
+  isCloseReason,
+  NAMED_TO_VERIFIED_CLIENTS,
+  publicReason,
+} from './close-codes.ts'
+export { ProtocolError, type ProtocolErrorCode } from './errors.ts'
+export {
+  BIND_TIMEOUT_MS,
+  BindMessage,
+  BoundMessage,
+  type ClientMessage,
+  CloseMessage,
+  ClosingMessage,
+  DATA_PLANE_PATH,
+  MAX_BIND_BYTES,
+  MAX_MESSAGE_BYTES,
+  PROTOCOL_VERSION,
+  parseBindMessage,
+  parseClientMessage,
+  parseServerMessage,
+  RdpMessage,
+  RUNTIME_TRANSPORTS,
+  type RuntimeTransport,
+  type ServerMessage,
+} from './messages.ts'
+export { destinationOf, formatProxyAuth, isDestinationOf, parseProxyAuth } from './proxy-auth.ts'
