@@ -1,0 +1,8 @@
+export { TestkitError, type TestkitErrorCode, type TestkitErrorFacts } from './errors.ts'
+export { freePort } from './free-port.ts'
+export { type PostgresOptions, type PostgresServer, startPostgres } from './postgres.ts'
+export { removePostgresData } from './postgres-data-dir.ts'
+export { type ProcessExit, type ProcessOptions, type RunningProcess, startProcess } from './process.ts'
+export { type CommandOptions, runCommand } from './run-command.ts'
+export { type TempDir, tempDir } from './temp-dir.ts'
+export { type WaitOptions, waitFor } from './wait-for.ts'
