@@ -1,0 +1,120 @@
+import { createCipheriv, createDecipheriv, createHash, randomBytes } from 'node:crypto'
+import type { KeyWrapPort } from './key-wrap.ts'
+
+/** The one content cipher; stored in every row, so that a second one could be told apart. */
+export const ENVELOPE_ALGORITHM = 'AES-256-GCM'
+const DATA_KEY_BYTES = 32
+/** NIST SP 800-38D 8.2.2: a random nonce; a data key encrypts once, so the pair is never used twice. */
+const NONCE_BYTES = 12
+const TAG_BYTES = 16
+
+/** Where an envelope belongs. All of it is associated data, so the envelope opens nowhere else. */
+export interface EnvelopePlace {
+  readonly organizationId: string
+  readonly resourceId: string
+  readonly secretRef: string
+  readonly version: number
+}
+
+export interface Envelope {
+  /** Encrypted payload with the 16-byte tag at its end. */
+  readonly ciphertext: Buffer
+  readonly nonce: Buffer
+  readonly keyId: string
+  readonly algorithm: string
+  /** The data key as the key provider wrapped it. */
+  readonly wrappedDataKey: Buffer
+  /** SHA-256 of `ciphertext`, lowercase hex. Over the plaintext it would be an oracle for guessed passwords. */
+  readonly payloadSha256: string
+}
+
+/** An envelope that does not open. INVARIANT: the message says nothing about the key or the content. */
+export class EnvelopeError extends Error {
+  override readonly name = 'EnvelopeError'
+  readonly code = 'ERR_ENVELOPE_NOT_OPENED'
+
+  constructor(options?: ErrorOptions) {
+    super('envelope does not open', options)
+  }
+}
+
+/** The source of random bytes; an argument, so that a test can keep hold of the data key and see it zeroed. */
+export type RandomSource = (size: number) => Buffer
+
+/**
+ * Encrypts one version of a secret under a fresh data key, and the data key under the provider's active key.
+ * The caller zeroes `plaintext`. INVARIANT: the data key is zero when this returns or throws.
+ */
+export async function sealEnvelope(
+  plaintext: Buffer,
+  place: EnvelopePlace,
+  { keys, random = randomBytes }: { keys: KeyWrapPort; random?: RandomSource },
+): Promise<Envelope> {
+  const keyId = keys.activeKeyId
+  const dataKey = random(DATA_KEY_BYTES)
+  try {
+    const nonce = random(NONCE_BYTES)
+    const cipher = createCipheriv('aes-256-gcm', dataKey, nonce, { authTagLength: TAG_BYTES })
+    cipher.setAAD(contextOf('payload', place, keyId))
+    const ciphertext = Buffer.concat([cipher.update(plaintext), cipher.final(), cipher.getAuthTag()])
+    const wrappedDataKey = await keys.wrap(keyId, dataKey, contextOf('data-key', place, keyId))
+    const payloadSha256 = createHash('sha256').update(ciphertext).digest('hex')
+    return { ciphertext, nonce, keyId, algorithm: ENVELOPE_ALGORITHM, wrappedDataKey, payloadSha256 }
+  } finally {
+    dataKey.fill(0)
+  }
+}
+
+/**
+ * Opens an envelope at its place. The caller zeroes what it gets.
+ * Throws EnvelopeError where anything of it was changed or moved; what the key provider throws about itself (it is
+ * not there, it does not answer) passes through. INVARIANT: the data key is zero when this returns or throws.
+ */
+export async function openEnvelope(envelope: Envelope, place: EnvelopePlace, keys: KeyWrapPort): Promise<Buffer> {
+  const { ciphertext, nonce, keyId } = envelope
+  if (envelope.algorithm !== ENVELOPE_ALGORITHM || nonce.length !== NONCE_BYTES || ciphertext.length <= TAG_BYTES) {
+    throw new EnvelopeError()
+  }
+  const dataKey = await keys.unwrap(keyId, envelope.wrappedDataKey, contextOf('data-key', place, keyId))
+  if (dataKey === undefined) throw new EnvelopeError()
+  let plaintext: Buffer | undefined
+  try {
+    if (dataKey.length !== DATA_KEY_BYTES) throw new EnvelopeError()
+    const body = ciphertext.subarray(0, -TAG_BYTES)
+    const decipher = createDecipheriv('aes-256-gcm', dataKey, nonce, { authTagLength: TAG_BYTES })
+    decipher.setAAD(contextOf('payload', place, keyId))
+    decipher.setAuthTag(ciphertext.subarray(-TAG_BYTES))
+    // GCM is a stream cipher: `update` returns all bytes, `final` only checks the tag.
+    plaintext = decipher.update(body)
+    decipher.final()
+    return plaintext
+  } catch (cause) {
+    plaintext?.fill(0)
+    throw cause instanceof EnvelopeError ? cause : new EnvelopeError()
+  } finally {
+    dataKey.fill(0)
+  }
+}
+
+/**
+ * The canonical bytes of a place and a key: each field behind its length (four bytes, big-endian), a label of the
+ * purpose first, so that no two places and no two purposes have the same bytes.
+ */
+export function contextOf(purpose: 'payload' | 'data-key', place: EnvelopePlace, keyId: string): Buffer {
+  const fields = [
+    `rap-resource-secret-v1:${purpose}`,
+    place.organizationId,
+    place.resourceId,
+    place.secretRef,
+    String(place.version),
+    keyId,
+  ]
+  return Buffer.concat(
+    fields.flatMap(field => {
+      const bytes = Buffer.from(field, 'utf8')
+      const length = Buffer.alloc(4)
+      length.writeUInt32BE(bytes.length)
+      return [length, bytes]
+    }),
+  )
+}
