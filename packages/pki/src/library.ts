@@ -1,0 +1,8 @@
+// @peculiar/x509 finds its parts through decorators, which need the metadata polyfill before it is loaded.
+import 'reflect-metadata'
+import { webcrypto } from 'node:crypto'
+import * as x509 from '@peculiar/x509'
+
+x509.cryptoProvider.set(webcrypto)
+
+export { x509 }
