@@ -1,0 +1,101 @@
+import { Box, Center, Loader, Stack, Text } from '@mantine/core'
+import { useDocumentTitle } from '@mantine/hooks'
+import type { Resource } from '@rap/client-sdk'
+import { useCallback, useEffect, useRef, useState } from 'react'
+import { useLocation } from 'wouter'
+import { useAuth } from '../auth/auth.tsx'
+import { useLoad } from '../shell/use-load.ts'
+import { type DesktopState, type DesktopTarget, openDesktop, sizeOf } from './desktop-session.ts'
+import { EndedPanel } from './ended-panel.tsx'
+import { Toolbar } from './toolbar.tsx'
+
+/** How long the size of the page must rest before the desktop is asked to follow, in milliseconds. */
+const RESIZE_REST_MS = 250
+
+interface DesktopPageProps {
+  readonly resourceId?: string
+  readonly sessionId?: string
+}
+
+/** One desktop, over the whole page. */
+export default function DesktopPage({ resourceId, sessionId }: DesktopPageProps) {
+  const { rap } = useAuth()
+  const [, navigate] = useLocation()
+  const page = useRef<HTMLDivElement>(null)
+  const host = useRef<HTMLDivElement>(null)
+  const [target, setTarget] = useState<DesktopTarget>(() =>
+    resourceId === undefined ? { sessionId: sessionId ?? '', takeover: false } : { resourceId },
+  )
+  const [state, setState] = useState<DesktopState>({ step: 'starting' })
+
+  useEffect(() => {
+    if (host.current === null) return
+    const abort = new AbortController()
+    void openDesktop(rap, target, { host: host.current, signal: abort.signal, show: setState })
+    return () => abort.abort()
+  }, [rap, target])
+
+  useFollowSize(host, state)
+  const resource = useResource(state, resourceId)
+  useDocumentTitle(`${resource?.name ?? 'Desktop'} · RAP`)
+
+  const leave = useCallback(() => navigate('/'), [navigate])
+  return (
+    <Box ref={page} style={{ display: 'flex', flexDirection: 'column', height: '100dvh', background: '#101113' }}>
+      <Toolbar name={resource?.name ?? 'Desktop'} state={state} page={page} onLeave={leave} />
+      <Box style={{ position: 'relative', flex: 1, minHeight: 0, overflow: 'hidden' }}>
+        <Box
+          ref={host}
+          data-testid="desktop"
+          style={{ position: 'absolute', inset: 0, visibility: state.step === 'connected' ? 'visible' : 'hidden' }}
+        />
+        {(state.step === 'starting' || state.step === 'connecting') && (
+          <Center h="100%">
+            <Stack align="center" gap="xs" role="status">
+              <Loader color="gray" />
+              <Text c="gray.4">
+                {state.step === 'starting' ? 'Signing in to the desktop …' : 'Connecting to the desktop …'}
+              </Text>
+            </Stack>
+          </Center>
+        )}
+        {state.step === 'ended' && (
+          <EndedPanel ending={state.ending} target={target} onOpen={setTarget} onLeave={leave} />
+        )}
+      </Box>
+    </Box>
+  )
+}
+
+/** The desktop follows the size of the page, once the page has come to rest. */
+function useFollowSize(host: React.RefObject<HTMLDivElement | null>, state: DesktopState): void {
+  const ui = state.step === 'connected' ? state.desktop.ui : undefined
+  useEffect(() => {
+    const element = host.current
+    if (ui === undefined || element === null) return
+    let timer: ReturnType<typeof setTimeout> | undefined
+    let last = sizeOf(element)
+    const observer = new ResizeObserver(() => {
+      clearTimeout(timer)
+      timer = setTimeout(() => {
+        const size = sizeOf(element)
+        if (size.width === last.width && size.height === last.height) return
+        last = size
+        ui.resize(size.width, size.height)
+      }, RESIZE_REST_MS)
+    })
+    observer.observe(element)
+    return () => {
+      clearTimeout(timer)
+      observer.disconnect()
+    }
+  }, [host, ui])
+}
+
+/** The resource of this page, for its name; a page opened by its session learns it from the session. */
+function useResource(state: DesktopState, resourceId: string | undefined): Resource | undefined {
+  const { rap } = useAuth()
+  const id = resourceId ?? ('session' in state ? state.session?.record.resource_id : undefined)
+  const load = useCallback(async () => (id === undefined ? undefined : await rap.resources.get(id)), [rap, id])
+  return useLoad(load).value
+}

@@ -1,0 +1,53 @@
+import { Button, Center, Code, Group, Paper, Stack, Text, Title } from '@mantine/core'
+import type { DesktopTarget, Ending } from './desktop-session.ts'
+
+interface EndedPanelProps {
+  readonly ending: Ending
+  readonly target: DesktopTarget
+  onOpen(target: DesktopTarget): void
+  onLeave(): void
+}
+
+/** How the desktop ended, why, and the way on. */
+export function EndedPanel({ ending, target, onOpen, onLeave }: EndedPanelProps) {
+  const sessionId = ending.sessionId ?? ('sessionId' in target ? target.sessionId : undefined)
+  const busy = ending.code === 'ERR_SESSION_ATTACHED'
+  const again: { label: string; target: DesktopTarget } =
+    sessionId !== undefined && (ending.canResume || busy)
+      ? { label: busy ? 'Take over' : 'Resume', target: { sessionId, takeover: true } }
+      : { label: 'Try again', target: { ...target } }
+
+  return (
+    <Center h="100%" p="md">
+      <Paper
+        withBorder
+        p="xl"
+        maw={560}
+        w="100%"
+        role={ending.failed ? 'alert' : 'status'}
+        data-testid="ended"
+        data-code={ending.code}
+      >
+        <Stack>
+          <Title order={2} size="h3">
+            {ending.title}
+          </Title>
+          {ending.detail !== '' && <Text>{ending.detail}</Text>}
+          {ending.remedy !== undefined && <Text fw={500}>{ending.remedy}</Text>}
+          <Text size="xs" c="dimmed">
+            <Code>{ending.code}</Code>
+            {ending.requestId !== undefined && <> · request {ending.requestId}</>}
+          </Text>
+          <Group justify="end">
+            <Button variant="default" onClick={onLeave}>
+              All desktops
+            </Button>
+            <Button data-autofocus autoFocus onClick={() => onOpen(again.target)}>
+              {again.label}
+            </Button>
+          </Group>
+        </Stack>
+      </Paper>
+    </Center>
+  )
+}

@@ -1,0 +1,75 @@
+import '@devolutions/iron-remote-desktop'
+import type { IronError, UserInteraction } from '@devolutions/iron-remote-desktop'
+import { Backend, displayControl, enableCredssp, init } from '@devolutions/iron-remote-desktop-rdp'
+import type { RdCleanPathTarget } from '@rap/client-sdk'
+
+/** How the desktop is fitted into the page; the numbers are the component's own. */
+export const SCREEN_SCALE = { fit: 1, real: 3 } as const
+
+/** A desktop on the screen. */
+export interface IronDesktop {
+  readonly ui: UserInteraction
+  /** Resolves when the RDP session ends, with the component's own words; they are for the log, not for the person. */
+  readonly ended: Promise<string>
+}
+
+export interface Size {
+  readonly width: number
+  readonly height: number
+}
+
+let started: Promise<void> | undefined
+
+/**
+ * Puts `<iron-remote-desktop>` into `host` and connects it through RDCleanPath.
+ *
+ * The account that the component asks for is a placeholder: the worker drops whatever a client puts there.
+ */
+export async function showDesktop(host: HTMLElement, path: RdCleanPathTarget, size: Size): Promise<IronDesktop> {
+  started ??= init('WARN')
+  await started
+  const ui = await mount(host)
+  const config = ui
+    .configBuilder()
+    .withUsername('rap')
+    .withPassword('rap')
+    .withServerDomain('')
+    .withDestination(path.destination)
+    .withProxyAddress(path.proxyAddress)
+    .withAuthToken(path.authToken)
+    .withDesktopSize({ ...size })
+    .withExtension(enableCredssp(false))
+    .withExtension(displayControl(true))
+    .build()
+  ui.setEnableClipboard(false)
+  const session = await ui.connect(config)
+  ui.setVisibility(true)
+  ui.setScale(SCREEN_SCALE.fit)
+  return { ui, ended: session.run().then(info => info.reason(), describeIronError) }
+}
+
+/** The component says that it is ready once, as soon as it is connected to the document: the listener comes first. */
+async function mount(host: HTMLElement): Promise<UserInteraction> {
+  const element = document.createElement('iron-remote-desktop')
+  const ready = new Promise<UserInteraction>(resolve => {
+    element.addEventListener(
+      'ready',
+      event => resolve((event as CustomEvent<{ irgUserInteraction: UserInteraction }>).detail.irgUserInteraction),
+      {
+        once: true,
+      },
+    )
+  })
+  Object.assign(element, { module: Backend, flexcenter: 'true', scale: 'fit', verbose: 'false' })
+  element.setAttribute('flexcenter', 'true')
+  host.replaceChildren(element)
+  return await ready
+}
+
+/** What a failure of the component was, by its kind: its texts may name what only a developer wants. */
+export function describeIronError(error: unknown): string {
+  const iron = error as Partial<IronError> | undefined
+  if (typeof iron?.kind !== 'function') return 'unexpected'
+  const status = iron.rdcleanpathDetails?.()?.httpStatusCode
+  return status === undefined ? `kind ${iron.kind()}` : `kind ${iron.kind()}, status ${status}`
+}

@@ -1,0 +1,117 @@
+import { Button, Group, Modal, PasswordInput, Select, Stack, Text, Textarea, TextInput } from '@mantine/core'
+import { useForm } from '@mantine/form'
+import { notifications } from '@mantine/notifications'
+import { useState } from 'react'
+import { type Explanation, explain, useAuth } from '../auth/auth.tsx'
+import { FailureAlert } from '../shell/failure-alert.tsx'
+
+interface NewResourceProps {
+  readonly opened: boolean
+  readonly organizationId: string
+  onClose(): void
+  onCreated(): void
+}
+
+const MODES = [
+  { value: 'strict', label: 'Public certificate authority' },
+  { value: 'platform_ca', label: 'Platform certificate authority' },
+  { value: 'pinned', label: 'Pinned certificate (SHA-256)' },
+]
+const FINGERPRINT = /^[0-9a-f]{64}$/
+
+/** Adds a desktop and its credential. The credential is sealed in the browser: the control plane cannot read it. */
+export function NewResource({ opened, organizationId, onClose, onCreated }: NewResourceProps) {
+  const { rap } = useAuth()
+  const [failure, setFailure] = useState<Explanation>()
+  const [busy, setBusy] = useState(false)
+  const form = useForm({
+    initialValues: { name: '', address: '', mode: 'strict', pin: '', username: '', domain: '', password: '' },
+    validate: {
+      name: value => (value.trim() === '' ? 'Give it a name' : null),
+      address: value => (value.trim() === '' ? 'Enter host or host:port' : null),
+      pin: (value, { mode }) =>
+        mode !== 'pinned' || FINGERPRINT.test(plainHex(value))
+          ? null
+          : 'Enter the 64 hexadecimal digits of the SHA-256 fingerprint',
+      username: value => (value.trim() === '' ? 'Enter the account to sign in with' : null),
+      password: value => (value === '' ? 'Enter the password of that account' : null),
+    },
+  })
+
+  const submit = form.onSubmit(async values => {
+    setBusy(true)
+    setFailure(undefined)
+    try {
+      const address = values.address.trim()
+      const resource = await rap.resources.create({
+        organizationId,
+        name: values.name.trim(),
+        protocol: 'rdp',
+        address: /:\d+$/.test(address) ? address : `${address}:3389`,
+        metadata: {
+          certificate_verification_mode: values.mode,
+          ...(values.mode === 'pinned' ? { certificate_pins: [plainHex(values.pin)] } : {}),
+        },
+      })
+      await rap.resources.setSecret(resource.id, {
+        username: values.username.trim(),
+        domain: values.domain.trim(),
+        password: values.password,
+      })
+      notifications.show({ message: `${resource.name} was added`, color: 'green' })
+      form.reset()
+      onCreated()
+      onClose()
+    } catch (error) {
+      setFailure(explain(error))
+    } finally {
+      setBusy(false)
+    }
+  })
+
+  return (
+    <Modal opened={opened} onClose={onClose} title="Add desktop" size="lg">
+      <form onSubmit={submit} noValidate autoComplete="off">
+        <Stack>
+          {failure !== undefined && <FailureAlert failure={failure} />}
+          <TextInput label="Name" placeholder="Accounting" data-autofocus {...form.getInputProps('name')} />
+          <TextInput label="Address" placeholder="rdp.example.internal:3389" {...form.getInputProps('address')} />
+          <Select
+            label="Trust of its certificate"
+            description="A desktop whose certificate does not hold is never sent a password."
+            data={MODES}
+            allowDeselect={false}
+            {...form.getInputProps('mode')}
+          />
+          {form.values.mode === 'pinned' && (
+            <Textarea label="SHA-256 fingerprint" autosize placeholder="AA:BB:…" {...form.getInputProps('pin')} />
+          )}
+          <Group grow align="start">
+            <TextInput label="Account" autoComplete="off" {...form.getInputProps('username')} />
+            <TextInput
+              label="Domain"
+              description="Empty for a local account"
+              inputWrapperOrder={['label', 'input', 'description', 'error']}
+              {...form.getInputProps('domain')}
+            />
+          </Group>
+          <PasswordInput label="Password" autoComplete="new-password" {...form.getInputProps('password')} />
+          <Text size="xs" c="dimmed">
+            Account and password are encrypted in this browser for the secret resolver alone.
+          </Text>
+          <Group justify="end">
+            <Button variant="default" onClick={onClose}>
+              Cancel
+            </Button>
+            <Button type="submit" loading={busy}>
+              Add desktop
+            </Button>
+          </Group>
+        </Stack>
+      </form>
+    </Modal>
+  )
+}
+
+/** A fingerprint as tools print it, with colons, spaces or capitals, as plain hexadecimal. */
+const plainHex = (value: string): string => value.replace(/[\s:]/g, '').toLowerCase()
