@@ -1,8 +1,18 @@
+export {
+  browserInstallCommand,
+  type DebianPackage,
+  debianPackages,
+  findProgram,
+  missingDebianPackages,
+  type Purpose,
+  requireProgram,
+} from './debian-packages.ts'
 export { TestkitError, type TestkitErrorCode, type TestkitErrorFacts } from './errors.ts'
 export { freePort } from './free-port.ts'
 export { type PostgresOptions, type PostgresServer, startPostgres } from './postgres.ts'
 export { removePostgresData } from './postgres-data-dir.ts'
 export { type ProcessExit, type ProcessOptions, type RunningProcess, startProcess } from './process.ts'
+export { type RedisOptions, type RedisServer, startRedis } from './redis.ts'
 export { type CommandOptions, runCommand } from './run-command.ts'
 export { type TempDir, tempDir } from './temp-dir.ts'
 export { type WaitOptions, waitFor } from './wait-for.ts'
