@@ -1,0 +1,32 @@
+export type { LoginOptions } from './account.ts'
+export type { CloseInfo } from './bind.ts'
+export { type Environment, type PathChoice, type PathName, RapPathError } from './candidates.ts'
+export { createRapClient, type RapClient, type RapClientOptions } from './client.ts'
+export type { Timeouts } from './context.ts'
+export {
+  type NetworkFailure,
+  type RapClientErrorCode,
+  RapError,
+  type RapErrorFacts,
+  RapNetworkError,
+} from './errors.ts'
+export type {
+  Attachment,
+  Me,
+  Organization,
+  Page,
+  Resource,
+  SecretMetadata,
+  SessionFailure,
+  SessionRecord,
+  SessionState,
+} from './model.ts'
+export type { TrustOptions } from './platform/types.ts'
+export type { RdpConnection } from './rdp-connection.ts'
+export type { NewResource, Organizations, PageOptions, ResourceChange, ResourceFilter, Resources } from './resources.ts'
+export type { ResourceSecret } from './sealing.ts'
+export type { AttachOptions, ConnectOptions, Display, PathOptions, RdCleanPathTicket, Session } from './session.ts'
+export type { SessionEvent } from './session-events.ts'
+export type { SessionFilter, Sessions, StartOptions } from './sessions.ts'
+export type { Trace, TraceStep } from './trace.ts'
+export { allow_insecure_direct_data_plane_tls_for_smoke } from './unsafe.ts'

@@ -1,0 +1,111 @@
+import { type Static, Type } from '@sinclair/typebox'
+
+const Id = Type.String({ pattern: '^[0-9a-fA-F-]{36}$' })
+const Time = Type.String({ maxLength: 40 })
+const Name = Type.String({ maxLength: 256 })
+const Text = Type.String({ maxLength: 2000 })
+/** Two tokens are opaque to us; the bound keeps a wrong server from filling our memory. */
+const Token = Type.String({ minLength: 1, maxLength: 8192, pattern: '^[\\x21-\\x7e]+$' })
+const Open = Type.Record(Type.String({ maxLength: 128 }), Type.Unknown())
+
+const nullable = <T extends Parameters<typeof Type.Union>[0][number]>(schema: T) => Type.Union([schema, Type.Null()])
+
+/** Answer to a log-in and to a refresh. `refresh_token` is absent where the refresh token travels in a cookie. */
+export const TokenGrant = Type.Object({
+  access_token: Token,
+  expires_in: Type.Integer({ minimum: 1, maximum: 86_400 }),
+  refresh_token: Type.Optional(Token),
+})
+export type TokenGrant = Static<typeof TokenGrant>
+
+export const Membership = Type.Object({ organization_id: Id, organization_name: Type.Optional(Name), role: Name })
+
+/** Who is logged in. */
+export const Me = Type.Object({
+  id: Id,
+  email: Type.String({ maxLength: 320 }),
+  display_name: Type.Optional(nullable(Name)),
+  memberships: Type.Array(Membership, { maxItems: 1000 }),
+})
+export type Me = Static<typeof Me>
+
+export const Organization = Type.Object({ id: Id, name: Name, created_at: Type.Optional(Time) })
+export type Organization = Static<typeof Organization>
+
+export const Resource = Type.Object({
+  id: Id,
+  organization_id: Id,
+  name: Name,
+  protocol: Type.Literal('rdp'),
+  address: Type.String({ maxLength: 300 }),
+  secret_ref: nullable(Type.String({ maxLength: 256 })),
+  metadata: Open,
+  labels: Type.Record(Type.String({ maxLength: 128 }), Type.String({ maxLength: 256 })),
+  created_at: Time,
+  updated_at: Time,
+})
+export type Resource = Static<typeof Resource>
+
+/** What is told about a secret: never the secret. */
+export const SecretMetadata = Type.Object({
+  secret_ref: Type.String({ maxLength: 256 }),
+  version: Type.Integer({ minimum: 1 }),
+  key_id: Name,
+  algorithm: Name,
+  payload_sha256: Type.String({ maxLength: 128 }),
+  created_at: Time,
+  created_by: Type.Optional(nullable(Name)),
+})
+export type SecretMetadata = Static<typeof SecretMetadata>
+
+export const SESSION_STATES = ['assigning', 'ready', 'active', 'detached', 'terminated', 'failed'] as const
+export type SessionState = (typeof SESSION_STATES)[number]
+
+/** Why a session failed: a stable code, and words for a person. */
+export const SessionFailure = Type.Object({
+  code: Type.String({ maxLength: 128 }),
+  title: Type.Optional(Text),
+  detail: Type.Optional(Text),
+  remedy: Type.Optional(Text),
+})
+export type SessionFailure = Static<typeof SessionFailure>
+
+export const SessionRecord = Type.Object({
+  id: Id,
+  organization_id: Id,
+  resource_id: Id,
+  user_id: Type.Optional(Id),
+  state: Type.Union(SESSION_STATES.map(state => Type.Literal(state))),
+  failure: Type.Optional(nullable(SessionFailure)),
+  created_at: Type.Optional(Time),
+  ended_at: Type.Optional(nullable(Time)),
+})
+export type SessionRecord = Static<typeof SessionRecord>
+
+export const Attachment = Type.Object({
+  id: Id,
+  session_id: Type.Optional(Id),
+  ordinal: Type.Optional(Type.Integer({ minimum: 0 })),
+  worker_id: Type.Optional(nullable(Id)),
+  state: Name,
+  allowed_channels: Type.Array(Type.String({ maxLength: 40 }), { maxItems: 8 }),
+})
+export type Attachment = Static<typeof Attachment>
+
+/** Candidates are looked at one by one, so that one of a kind this client does not know spoils no other. */
+export const DataPlane = Type.Object({
+  token: Type.String({ maxLength: 8192, pattern: '^[A-Za-z0-9_-]+\\.[A-Za-z0-9_-]+\\.[A-Za-z0-9_-]+$' }),
+  expires_at: Time,
+  candidates: Type.Array(Type.Unknown(), { maxItems: 16 }),
+})
+export type DataPlane = Static<typeof DataPlane>
+
+/** Answer to a session start and to an attach. */
+export const StartedSession = Type.Object({ session: SessionRecord, attachment: Attachment, data_plane: DataPlane })
+export type StartedSession = Static<typeof StartedSession>
+
+/** One page of a list; `next_cursor` asks for the next one. */
+export interface Page<T> {
+  readonly items: T[]
+  readonly next_cursor: string | null
+}

@@ -1,0 +1,125 @@
+import { Type } from '@sinclair/typebox'
+import type { Account } from './account.ts'
+import { buildPath } from './http.ts'
+import { Organization, type Page, Resource, SecretMetadata } from './model.ts'
+import { type ResourceSecret, sealSecret } from './sealing.ts'
+import { checked } from './shape.ts'
+
+export interface PageOptions {
+  readonly cursor?: string
+  /** Rows of a page; the server has its own upper bound. */
+  readonly limit?: number
+}
+
+export interface ResourceFilter extends PageOptions {
+  readonly organizationId?: string
+}
+
+export interface NewResource {
+  readonly organization_id: string
+  readonly name: string
+  readonly protocol?: 'rdp'
+  /** `host:port` of the target. */
+  readonly address: string
+  readonly metadata?: Readonly<Record<string, unknown>>
+  readonly labels?: Readonly<Record<string, string>>
+}
+
+export type ResourceChange = Partial<Omit<NewResource, 'organization_id' | 'protocol'>>
+
+const page = <T extends Parameters<typeof Type.Array>[0]>(items: T) =>
+  Type.Object({
+    items: Type.Array(items, { maxItems: 1000 }),
+    next_cursor: Type.Union([Type.String({ maxLength: 1024 }), Type.Null()]),
+  })
+const ResourcePage = page(Resource)
+const OrganizationPage = page(Organization)
+
+/** `/v1/organizations`. */
+export class Organizations {
+  readonly #account: Account
+
+  constructor(account: Account) {
+    this.#account = account
+  }
+
+  async list({ cursor, limit }: PageOptions = {}): Promise<Page<Organization>> {
+    const { body } = await this.#account.call({
+      method: 'GET',
+      path: buildPath('/v1/organizations', [], { cursor, limit }),
+    })
+    return checked(OrganizationPage, body, 'a page of organizations')
+  }
+
+  async get(id: string): Promise<Organization> {
+    const { body } = await this.#account.call({ method: 'GET', path: buildPath('/v1/organizations', [id]) })
+    return checked(Organization, body, 'an organization')
+  }
+}
+
+/** `/v1/resources` and their secrets. A secret is written from here and never read back. */
+export class Resources {
+  readonly #account: Account
+
+  constructor(account: Account) {
+    this.#account = account
+  }
+
+  async list({ organizationId, cursor, limit }: ResourceFilter = {}): Promise<Page<Resource>> {
+    const path = buildPath('/v1/resources', [], { organization_id: organizationId, cursor, limit })
+    const { body } = await this.#account.call({ method: 'GET', path })
+    return checked(ResourcePage, body, 'a page of resources')
+  }
+
+  async get(id: string): Promise<Resource> {
+    const { body } = await this.#account.call({ method: 'GET', path: buildPath('/v1/resources', [id]) })
+    return checked(Resource, body, 'a resource')
+  }
+
+  async create(resource: NewResource): Promise<Resource> {
+    const { body } = await this.#account.call({
+      method: 'POST',
+      path: '/v1/resources',
+      body: { protocol: 'rdp', ...resource },
+    })
+    return checked(Resource, body, 'a resource')
+  }
+
+  async update(id: string, change: ResourceChange): Promise<Resource> {
+    const { body } = await this.#account.call({ method: 'PATCH', path: buildPath('/v1/resources', [id]), body: change })
+    return checked(Resource, body, 'a resource')
+  }
+
+  async delete(id: string): Promise<void> {
+    await this.#account.call({ method: 'DELETE', path: buildPath('/v1/resources', [id]) })
+  }
+
+  /**
+   * Seals the credential to the resolver's key, here, and hands it in; the server passes on bytes that it cannot open.
+   * `expectedVersion` is the version it replaces: another one on the server is refused with ERR_SECRET_VERSION_CONFLICT.
+   */
+  async setSecret(
+    id: string,
+    secret: ResourceSecret,
+    { expectedVersion }: { expectedVersion?: number } = {},
+  ): Promise<SecretMetadata> {
+    const resource = await this.get(id)
+    const { body: sealingKey } = await this.#account.call({ method: 'GET', path: '/v1/secret-sealing-key' })
+    const sealed = await sealSecret(sealingKey, { organizationId: resource.organization_id, resourceId: id }, secret)
+    const { body } = await this.#account.call({
+      method: 'PUT',
+      path: buildPath('/v1/resources', [id, 'secret']),
+      body: { sealed, ...(expectedVersion !== undefined && { expected_version: expectedVersion }) },
+    })
+    return checked(SecretMetadata, body, 'secret metadata')
+  }
+
+  async getSecretMetadata(id: string): Promise<SecretMetadata> {
+    const { body } = await this.#account.call({ method: 'GET', path: buildPath('/v1/resources', [id, 'secret']) })
+    return checked(SecretMetadata, body, 'secret metadata')
+  }
+
+  async deleteSecret(id: string): Promise<void> {
+    await this.#account.call({ method: 'DELETE', path: buildPath('/v1/resources', [id, 'secret']) })
+  }
+}

@@ -1,0 +1,269 @@
+import type { Candidate } from '@rap/candidate-metadata'
+import {
+  destinationOf,
+  formatProxyAuth,
+  MAX_MESSAGE_BYTES,
+  PROTOCOL_VERSION,
+  type RuntimeTransport,
+} from '@rap/data-plane-protocol'
+import { BindLostError, bindSocket } from './bind.ts'
+import {
+  type DialOptions,
+  dial,
+  type PathChoice,
+  type PathName,
+  placeOf,
+  probeCandidates,
+  RapPathError,
+  rankCandidates,
+  type UsableCandidate,
+} from './candidates.ts'
+import type { ClientContext } from './context.ts'
+import { makeProof, type SessionKey } from './dpop.ts'
+import { buildPath, type HttpAnswer } from './http.ts'
+import { type Attachment, DataPlane, SessionRecord, StartedSession } from './model.ts'
+import { type RdpConnection, rdpConnectionOf } from './rdp-connection.ts'
+import { type SessionEvent, sessionEvents } from './session-events.ts'
+import { checked } from './shape.ts'
+import { clockOffsetMs, type Grant, TokenSource } from './token-source.ts'
+import { Trace } from './trace.ts'
+
+/** Size of the desktop, in pixels. */
+export interface Display {
+  readonly width: number
+  readonly height: number
+}
+
+export interface PathOptions {
+  /** Default `auto`. */
+  readonly path?: PathChoice
+  readonly signal?: AbortSignal
+}
+
+export interface ConnectOptions extends PathOptions {
+  /** Default `binary_v1`. */
+  readonly transport?: 'binary_v1' | 'json_v1'
+  /** Channels to bind with; default: all that the attachment allows. */
+  readonly channels?: readonly string[]
+}
+
+export interface AttachOptions {
+  /** Closes another live attachment of this session, which is told why. */
+  readonly takeover?: boolean
+  readonly display?: Display
+}
+
+/** What `<iron-remote-desktop>` needs to connect by itself. INVARIANT: it holds no credential of the target. */
+export interface RdCleanPathTicket {
+  /** WebSocket URL of the worker or the gateway. */
+  readonly proxyAddress: string
+  /** Token and proof; for one connection, within a minute. */
+  readonly authToken: string
+  /** Opaque name of the resource, not an address. */
+  readonly destination: string
+  readonly path: PathName
+  readonly trace: Trace
+}
+
+/** Builds a session from the answer to a start. */
+export function sessionOf(context: ClientContext, key: SessionKey, answer: HttpAnswer): Session {
+  return new Session(context, key, startedOf(answer))
+}
+
+function startedOf(answer: HttpAnswer): { started: StartedSession; grant: Grant } {
+  const started = checked(StartedSession, answer.body, 'a started session')
+  return {
+    started,
+    grant: { dataPlane: started.data_plane, clockOffsetMs: clockOffsetMs(answer.serverTimeMs, Date.now()) },
+  }
+}
+
+/** A session that this client has started: its state, its key and the ways to its desktop. */
+export class Session {
+  readonly id: string
+  readonly #context: ClientContext
+  readonly #key: SessionKey
+  readonly #tokens: TokenSource
+  #record: SessionRecord
+  #attachment: Attachment
+
+  constructor(context: ClientContext, key: SessionKey, { started, grant }: { started: StartedSession; grant: Grant }) {
+    this.id = started.session.id
+    this.#context = context
+    this.#key = key
+    this.#record = started.session
+    this.#attachment = started.attachment
+    this.#tokens = new TokenSource(grant, () => this.#freshGrant(), Date.now)
+  }
+
+  /** The session as the server told it last. */
+  get record(): SessionRecord {
+    return this.#record
+  }
+
+  get attachment(): Attachment {
+    return this.#attachment
+  }
+
+  /** The candidates that the server named last, unjudged; `chooseCandidate` judges them. */
+  get candidates(): readonly unknown[] {
+    return this.#tokens.candidates
+  }
+
+  /** Asks the server for the state of the session. */
+  async refresh(): Promise<SessionRecord> {
+    const { body } = await this.#context.account.call({ method: 'GET', path: buildPath('/v1/sessions', [this.id]) })
+    this.#record = checked(SessionRecord, body, 'a session')
+    return this.#record
+  }
+
+  /** Changes of the session, as they happen, until it ends or `signal` is aborted. */
+  events(options: { signal?: AbortSignal } = {}): AsyncGenerator<SessionEvent, void> {
+    return sessionEvents(this.#context, this.id, options.signal)
+  }
+
+  /** Closes the connection to the target; the desktop stays there and `attach` comes back to it. */
+  async detach(): Promise<void> {
+    await this.#command('detach')
+  }
+
+  /** Ends the session for good. */
+  async terminate(): Promise<void> {
+    await this.#command('terminate')
+  }
+
+  /** Makes a new attachment to the same desktop; every token and connection of the older one is worth nothing from then on. */
+  async attach({ takeover, display }: AttachOptions = {}): Promise<void> {
+    const answer = await this.#context.account.call({
+      method: 'POST',
+      path: buildPath('/v1/sessions', [this.id, 'attachments']),
+      body: {
+        dpop_jkt: this.#key.thumbprint,
+        ...(takeover !== undefined && { takeover }),
+        ...(display !== undefined && { display }),
+      },
+      timeoutMs: this.#context.timeouts.startMs,
+    })
+    const { started, grant } = startedOf(answer)
+    this.#record = started.session
+    this.#attachment = started.attachment
+    this.#tokens.replace(grant)
+  }
+
+  /** Chooses a path without using a token: direct where a worker answers with a trusted certificate, else the gateway. */
+  async chooseCandidate(
+    options: PathOptions & { transport?: RuntimeTransport } = {},
+  ): Promise<{ candidate: Candidate; path: PathName; trace: Trace }> {
+    const trace = this.#trace()
+    const usable = this.#rank(options.transport ?? 'rdcleanpath_v1', options.path, trace)
+    const { candidate, path } = await probeCandidates(usable, this.#dialOptions(options.signal), trace)
+    return { candidate, path, trace }
+  }
+
+  /** Chooses a path for `<iron-remote-desktop>` and makes its ticket: a token for one bind and a proof for that URL. */
+  async rdCleanPath(options: PathOptions = {}): Promise<RdCleanPathTicket> {
+    const { candidate, path, trace } = await this.chooseCandidate({ ...options, transport: 'rdcleanpath_v1' })
+    const { token, proof } = await this.#tokenAndProof(candidate.url)
+    return {
+      proxyAddress: candidate.url,
+      authToken: formatProxyAuth(token, proof),
+      destination: destinationOf(this.#record.resource_id),
+      path,
+      trace,
+    }
+  }
+
+  /**
+   * Binds and gives the RDP byte stream.
+   *
+   * A candidate whose TLS or network fails is followed by the next one. A refusal is final: it throws RapError with the
+   * refusal's code. RapPathError says that no candidate led anywhere.
+   */
+  async connect(options: ConnectOptions = {}): Promise<RdpConnection> {
+    const { transport = 'binary_v1', signal } = options
+    const trace = this.#trace()
+    for (const usable of this.#rank(transport, options.path, trace)) {
+      const connection = await this.#tryConnect(usable, { ...options, transport, signal }, trace)
+      if (connection !== undefined) return connection
+    }
+    throw new RapPathError('ERR_NO_PATH', 'no candidate can be reached', trace)
+  }
+
+  async #tryConnect(
+    usable: UsableCandidate,
+    options: { transport: 'binary_v1' | 'json_v1'; channels?: readonly string[]; signal?: AbortSignal | undefined },
+    trace: Trace,
+  ): Promise<RdpConnection | undefined> {
+    const { candidate, path } = usable
+    const socket = await dial(usable, this.#dialOptions(options.signal), trace)
+    if (socket === undefined) return undefined
+    trace.add({ ...placeOf(candidate), event: 'opened', reason: 'ok' })
+    try {
+      const { token, proof } = await this.#tokenAndProof(candidate.url)
+      const bound = await bindSocket(
+        socket,
+        {
+          type: 'bind',
+          protocol_version: PROTOCOL_VERSION,
+          runtime_transport: options.transport,
+          token,
+          proof,
+          channels: [...(options.channels ?? this.#attachment.allowed_channels)],
+        },
+        { timeoutMs: this.#context.timeouts.bindMs, signal: options.signal },
+      )
+      trace.add({ ...placeOf(candidate), event: 'bound', reason: 'ok' })
+      return rdpConnectionOf(bound, { path, url: candidate.url, trace })
+    } catch (error) {
+      socket.abort()
+      const reason = error instanceof BindLostError ? error.reason : (error as { code?: string }).code
+      trace.add({ ...placeOf(candidate), event: 'failed', reason: reason ?? 'error' })
+      if (error instanceof BindLostError) return undefined
+      throw error
+    }
+  }
+
+  async #tokenAndProof(url: string): Promise<{ token: string; proof: string }> {
+    const token = await this.#tokens.take()
+    return { token, proof: await makeProof(this.#key, { token, url, nowSeconds: this.#tokens.nowSeconds }) }
+  }
+
+  #rank(transport: RuntimeTransport, path: PathChoice = 'auto', trace: Trace): UsableCandidate[] {
+    const { environment, allowInsecureDirectDataPlaneTlsForSmoke } = this.#context
+    const options = { environment, runtimeTransport: transport, path, allowInsecureDirectDataPlaneTlsForSmoke }
+    return rankCandidates(this.#tokens.candidates, options, trace)
+  }
+
+  #dialOptions(signal: AbortSignal | undefined): DialOptions {
+    const { platform, trust, timeouts } = this.#context
+    return {
+      openSocket: platform.openSocket,
+      trust,
+      timeoutMs: timeouts.openMs,
+      maxMessageBytes: MAX_MESSAGE_BYTES,
+      signal,
+    }
+  }
+
+  #trace(): Trace {
+    return new Trace(() => performance.now())
+  }
+
+  async #freshGrant(): Promise<Grant> {
+    const answer = await this.#context.account.call({
+      method: 'POST',
+      path: buildPath('/v1/sessions', [this.id, 'data-plane-token']),
+      body: {},
+    })
+    const body = (answer.body as { data_plane?: unknown } | undefined)?.data_plane ?? answer.body
+    return {
+      dataPlane: checked(DataPlane, body, 'a data-plane token'),
+      clockOffsetMs: clockOffsetMs(answer.serverTimeMs, Date.now()),
+    }
+  }
+
+  async #command(name: 'detach' | 'terminate'): Promise<void> {
+    await this.#context.account.call({ method: 'POST', path: buildPath('/v1/sessions', [this.id, name]), body: {} })
+    await this.refresh()
+  }
+}

@@ -1,0 +1,86 @@
+import { Type } from '@sinclair/typebox'
+import type { ClientContext } from './context.ts'
+import { generateSessionKey } from './dpop.ts'
+import { buildPath } from './http.ts'
+import { type Page, SessionRecord } from './model.ts'
+import type { PageOptions } from './resources.ts'
+import { type Display, type Session, sessionOf } from './session.ts'
+import { checked } from './shape.ts'
+
+export interface StartOptions {
+  readonly resourceId: string
+  readonly display?: Display
+  /** Makes a repeated start safe: the same key gives the same session. A fresh one is made where it is absent. */
+  readonly idempotencyKey?: string
+  readonly signal?: AbortSignal
+}
+
+export interface SessionFilter extends PageOptions {
+  readonly organizationId?: string
+  readonly state?: SessionRecord['state']
+}
+
+const SessionPage = Type.Object({
+  items: Type.Array(SessionRecord, { maxItems: 1000 }),
+  next_cursor: Type.Union([Type.String({ maxLength: 1024 }), Type.Null()]),
+})
+
+/** `/v1/sessions`. */
+export class Sessions {
+  readonly #context: ClientContext
+
+  constructor(context: ClientContext) {
+    this.#context = context
+  }
+
+  /**
+   * Starts a session: makes its key, and waits until a worker has logged on to the target or says exactly why it did not.
+   * Throws RapError with the failure's code, detail and remedy.
+   */
+  async start({ resourceId, display, idempotencyKey, signal }: StartOptions): Promise<Session> {
+    const key = await generateSessionKey()
+    const answer = await this.#context.account.call({
+      method: 'POST',
+      path: '/v1/sessions',
+      body: { resource_id: resourceId, dpop_jkt: key.thumbprint, ...(display !== undefined && { display }) },
+      headers: { 'idempotency-key': idempotencyKey ?? crypto.randomUUID() },
+      timeoutMs: this.#context.timeouts.startMs,
+      signal,
+    })
+    return sessionOf(this.#context, key, answer)
+  }
+
+  /** Attaches to a session that another client of this user started, or this one before a reload, with a key of its own. */
+  async attach(
+    sessionId: string,
+    { takeover, display }: { takeover?: boolean; display?: Display } = {},
+  ): Promise<Session> {
+    const key = await generateSessionKey()
+    const answer = await this.#context.account.call({
+      method: 'POST',
+      path: buildPath('/v1/sessions', [sessionId, 'attachments']),
+      body: {
+        dpop_jkt: key.thumbprint,
+        ...(takeover !== undefined && { takeover }),
+        ...(display !== undefined && { display }),
+      },
+      timeoutMs: this.#context.timeouts.startMs,
+    })
+    return sessionOf(this.#context, key, answer)
+  }
+
+  async get(id: string): Promise<SessionRecord> {
+    const { body } = await this.#context.account.call({ method: 'GET', path: buildPath('/v1/sessions', [id]) })
+    return checked(SessionRecord, body, 'a session')
+  }
+
+  async list({ organizationId, state, cursor, limit }: SessionFilter = {}): Promise<Page<SessionRecord>> {
+    const path = buildPath('/v1/sessions', [], { organization_id: organizationId, state, cursor, limit })
+    const { body } = await this.#context.account.call({ method: 'GET', path })
+    return checked(SessionPage, body, 'a page of sessions')
+  }
+
+  async terminate(id: string): Promise<void> {
+    await this.#context.account.call({ method: 'POST', path: buildPath('/v1/sessions', [id, 'terminate']), body: {} })
+  }
+}
