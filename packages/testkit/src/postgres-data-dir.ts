@@ -1,6 +1,5 @@
 import { createHash, randomBytes } from 'node:crypto'
 import {
-  chownSync,
   existsSync,
   lstatSync,
   mkdirSync,
@@ -13,9 +12,9 @@ import {
   writeFileSync,
 } from 'node:fs'
 import { dirname, join, resolve } from 'node:path'
-import { canReach, type ServerIdentity } from './embedded-postgres.ts'
 import { TestkitError } from './errors.ts'
 import { runCommand } from './run-command.ts'
+import { canReach, giveTo, type ServerIdentity } from './server-identity.ts'
 import { tempDir } from './temp-dir.ts'
 import { waitFor } from './wait-for.ts'
 
@@ -52,7 +51,7 @@ export async function prepareDataDir(
   const scratch = tempDir('rap-initdb-')
   const passwordFile = join(scratch.path, 'password')
   writeFileSync(passwordFile, superuserPassword, { mode: 0o600 })
-  own([path, scratch.path, passwordFile], options.identity)
+  for (const owned of [path, scratch.path]) giveTo(options.identity, owned)
   try {
     await runCommand(
       initdb,
@@ -97,11 +96,6 @@ export function removePostgresData(dataDir: string): void {
     if (dirname(target) === SHARED_DATA) rmSync(target, { recursive: true, force: true })
   }
   rmSync(dataDir, { recursive: true, force: true })
-}
-
-function own(paths: readonly string[], identity: ServerIdentity | undefined): void {
-  if (identity === undefined) return
-  for (const path of paths) chownSync(path, identity.uid, identity.gid)
 }
 
 /** The user that a data folder belongs to; a server must run as that one. */

@@ -1,12 +1,12 @@
 import { randomBytes } from 'node:crypto'
-import { chownSync } from 'node:fs'
 import { join } from 'node:path'
 import postgres from 'postgres'
-import { postgresBinaries, serverIdentity } from './embedded-postgres.ts'
+import { postgresBinaries } from './embedded-postgres.ts'
 import { freePort } from './free-port.ts'
 import { ownerOf, prepareDataDir } from './postgres-data-dir.ts'
 import { dumpDatabase } from './postgres-dump.ts'
 import { startProcess } from './process.ts'
+import { giveTo, serverIdentity } from './server-identity.ts'
 import { tempDir } from './temp-dir.ts'
 
 export interface PostgresOptions {
@@ -43,11 +43,11 @@ export async function startPostgres(options: PostgresOptions = {}): Promise<Post
   const existing = process.env.RAP_TEST_POSTGRES_URL
   if (existing !== undefined && existing !== '' && options.dataDir === undefined) return useExisting(existing)
 
-  const identity = serverIdentity()
+  const identity = serverIdentity('postgres', 'nobody')
   const binaries = await postgresBinaries(identity)
   const scratch = options.dataDir === undefined ? tempDir('rap-postgres-') : undefined
   try {
-    if (scratch !== undefined && identity !== undefined) chownSync(scratch.path, identity.uid, identity.gid)
+    if (scratch !== undefined) giveTo(identity, scratch.path)
     const wanted = options.dataDir ?? join(scratch?.path ?? '', 'data')
     const data = await prepareDataDir(wanted, binaries.initdb, {
       identity,

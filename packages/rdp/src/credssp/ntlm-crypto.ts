@@ -1,3 +1,4 @@
+/// <reference path="./js-md4.d.ts" />
 import { createHash, createHmac } from 'node:crypto'
 import md4 from 'js-md4'
 import { rc4Once } from './rc4.ts'
