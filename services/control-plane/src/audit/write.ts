@@ -1,0 +1,47 @@
+import { type AuditEvent, appendAuditEvent, type Sql, type TransactionSql } from '@rap/service-kit'
+import type { Caller, Origin } from '../context.ts'
+
+/** An event without the parts that follow from who made it. */
+export type EventBy = Omit<AuditEvent, 'actor' | 'request_id' | 'outcome'> & Partial<Pick<AuditEvent, 'outcome'>>
+
+/** Appends what a person did; pass the transaction of the change, as its last step: it takes the lock of the chain. */
+export async function auditCaller(sql: Sql | TransactionSql, caller: Caller, event: EventBy): Promise<void> {
+  await appendAuditEvent(sql, {
+    user_id: caller.id,
+    ...event,
+    outcome: event.outcome ?? 'ok',
+    actor: { kind: 'user', id: caller.id },
+    request_id: caller.origin.requestId,
+    details: { client_address: caller.origin.clientAddress, ...event.details },
+  })
+}
+
+/** Appends what a worker reported or was refused. */
+export async function auditWorker(
+  sql: Sql | TransactionSql,
+  workerId: string,
+  event: EventBy & { request_id?: string | undefined },
+): Promise<void> {
+  await appendAuditEvent(sql, {
+    worker_id: workerId,
+    ...event,
+    outcome: event.outcome ?? 'ok',
+    actor: { kind: 'worker', id: workerId },
+  })
+}
+
+/** Appends what the control plane did by itself. */
+export async function auditSystem(sql: Sql | TransactionSql, event: EventBy): Promise<void> {
+  await appendAuditEvent(sql, { ...event, outcome: event.outcome ?? 'ok', actor: { kind: 'service', id: 'control-plane' } })
+}
+
+/** Appends what somebody did who is not logged in. */
+export async function auditStranger(sql: Sql | TransactionSql, origin: Origin, event: EventBy): Promise<void> {
+  await appendAuditEvent(sql, {
+    ...event,
+    outcome: event.outcome ?? 'ok',
+    actor: { kind: 'system', id: 'anonymous' },
+    request_id: origin.requestId,
+    details: { client_address: origin.clientAddress, ...event.details },
+  })
+}

@@ -1,0 +1,62 @@
+import { createHash } from 'node:crypto'
+import type { Redis } from '@rap/service-kit'
+import { addressKey } from './client-address.ts'
+
+/** Attempts are counted in windows of 15 minutes. */
+export const WINDOW_SECONDS = 15 * 60
+
+/**
+ * Attempts in one window. The pair is the tight one; the account's own bound is wide, so that a stranger cannot lock a
+ * person out from afar with a few requests; the address's bound stops one machine that tries many accounts.
+ */
+export const LIMITS = { pair: 10, account: 100, address: 60 } as const
+
+/** One count up; the expiry is set with the first, so that no counter stays for ever. */
+const COUNT = `
+local counts = {}
+for index, key in ipairs(KEYS) do
+  counts[index] = redis.call('INCR', key)
+  if counts[index] == 1 then redis.call('EXPIRE', key, ARGV[1]) end
+end
+return counts`
+
+export interface Attempt {
+  readonly allowed: boolean
+  /** True for the first attempt beyond a bound: later ones of the window are not worth a line in the audit each. */
+  readonly firstRefusal: boolean
+}
+
+/**
+ * Counts an attempt before the password is looked at, so that parallel attempts cannot slip through together.
+ * Keys hold digests: an e-mail address typed into the wrong field is often a password. Rejects when Redis is away, and
+ * then nobody logs in: an attacker who can stop Redis must not get unlimited guesses.
+ */
+export async function countAttempt(redis: Redis, { email, address }: { email: string; address: string }): Promise<Attempt> {
+  const keys = keysOf(email, address)
+  const counts = (await redis.eval(COUNT, keys.length, ...keys, WINDOW_SECONDS)) as number[]
+  const bounds = [LIMITS.pair, LIMITS.account, LIMITS.address]
+  const excess = counts.map((count, index) => count - (bounds[index] ?? 0))
+  return { allowed: excess.every(over => over <= 0), firstRefusal: excess.some(over => over === 1) }
+}
+
+const FORGIVE = `
+redis.call('DEL', KEYS[1])
+for index = 2, #KEYS do
+  if tonumber(redis.call('GET', KEYS[index]) or '0') > 0 then redis.call('DECR', KEYS[index]) end
+end`
+
+/** A good log-in gives its attempt back, so that a shared address does not use itself up. */
+export async function forgiveAttempt(redis: Redis, { email, address }: { email: string; address: string }): Promise<void> {
+  const keys = keysOf(email, address)
+  await redis.eval(FORGIVE, keys.length, ...keys)
+}
+
+function keysOf(email: string, address: string): string[] {
+  const account = digest(email)
+  const from = digest(addressKey(address))
+  return [`rap:login:pair:${account}:${from}`, `rap:login:account:${account}`, `rap:login:address:${from}`]
+}
+
+function digest(text: string): string {
+  return createHash('sha256').update(text).digest('base64url').slice(0, 22)
+}

@@ -1,0 +1,174 @@
+import type { Sql, TransactionSql } from '@rap/service-kit'
+import { auditCaller, auditStranger } from '../audit/write.ts'
+import type { Caller, Context, Origin } from '../context.ts'
+import { problems } from '../errors.ts'
+import { countAttempt, forgiveAttempt, WINDOW_SECONDS } from './login-limit.ts'
+import { hashOfToken } from './opaque-tokens.ts'
+import { checkNewPassword, hashPassword, needsRehash, verifyPassword } from './passwords.ts'
+import {
+  createFamily,
+  findUser,
+  findUserByEmail,
+  type IssuedTokens,
+  issueTokens,
+  lockRefreshToken,
+  markRefreshTokenUsed,
+  membershipsOf,
+  normalizeEmail,
+  revokeFamily,
+  revokeOtherFamilies,
+  type UserRow,
+  updatePasswordHash,
+} from './storage.ts'
+
+export interface LoggedIn {
+  readonly user: UserRow
+  readonly tokens: IssuedTokens
+}
+
+/**
+ * Checks e-mail address and password and starts a log-in.
+ *
+ * Throws ProblemError ERR_AUTH_INVALID_CREDENTIALS (the same for an unknown account, after the same work) and
+ * ERR_AUTH_RATE_LIMITED. Both are in the audit; the typed address is not, since people type passwords there.
+ */
+export async function login(
+  ctx: Context,
+  given: { readonly email: string; readonly password: string },
+  origin: Origin,
+): Promise<LoggedIn> {
+  const email = normalizeEmail(given.email)
+  const attempt = await countAttempt(ctx.redis, { email, address: origin.clientAddress })
+  const user = await findUserByEmail(ctx.sql, email)
+  if (!attempt.allowed) {
+    if (attempt.firstRefusal) await auditFailure(ctx, user, origin, 'ERR_AUTH_RATE_LIMITED')
+    throw problems.ERR_AUTH_RATE_LIMITED({ extras: { retry_after_seconds: WINDOW_SECONDS } })
+  }
+  if (!(await verifyPassword(user?.password_hash, given.password)) || user === undefined) {
+    await auditFailure(ctx, user, origin, 'ERR_AUTH_INVALID_CREDENTIALS')
+    throw problems.ERR_AUTH_INVALID_CREDENTIALS()
+  }
+  await forgiveAttempt(ctx.redis, { email, address: origin.clientAddress })
+  if (needsRehash(user.password_hash)) {
+    const to = await hashPassword(given.password)
+    await updatePasswordHash(ctx.sql, user.id, { from: user.password_hash, to, changed: false })
+  }
+  const tokens = await ctx.sql.begin(async tx => {
+    const issued = await issueTokens(tx, await createFamily(tx, user.id))
+    await auditStranger(tx, origin, {
+      organization_id: await chainOf(tx, user),
+      event: 'user_logged_in',
+      user_id: user.id,
+    })
+    return issued
+  })
+  return { user, tokens }
+}
+
+async function auditFailure(ctx: Context, user: UserRow | undefined, origin: Origin, code: string): Promise<void> {
+  await auditStranger(ctx.sql, origin, {
+    organization_id: user === undefined ? null : await chainOf(ctx.sql, user),
+    event: 'user_login_failed',
+    user_id: user?.id,
+    outcome: 'refused',
+    code,
+    details: { account_known: user !== undefined },
+  })
+}
+
+/** The organization whose audit speaks of a person's log-ins: the one of the account, or else the first membership. */
+async function chainOf(db: Sql | TransactionSql, user: Pick<UserRow, 'id' | 'home_organization_id'>): Promise<string | null> {
+  if (user.home_organization_id !== null) return user.home_organization_id
+  const [first] = await membershipsOf(db, user.id)
+  return first?.organization_id ?? null
+}
+
+/**
+ * Trades a refresh token for new tokens (RFC 9700 §4.14.2).
+ *
+ * A token that was used before ends its log-in: one of its two holders is a thief, and nobody can tell which.
+ * Throws ProblemError ERR_AUTH_REFRESH_INVALID, the same for every reason.
+ */
+export async function refresh(ctx: Context, token: string, origin: Origin): Promise<LoggedIn> {
+  const tokenHash = hashOfToken('refresh', token)
+  if (tokenHash === undefined) throw problems.ERR_AUTH_REFRESH_INVALID()
+  const result = await ctx.sql.begin(async tx => {
+    const row = await lockRefreshToken(tx, tokenHash)
+    if (row === undefined || row.revoked) return undefined
+    const user = await findUser(tx, row.user_id)
+    if (user === undefined) return undefined
+    if (row.used) {
+      await revokeFamily(tx, row.family_id, 'refresh_token_reused')
+      await auditStranger(tx, origin, {
+        organization_id: await chainOf(tx, user),
+        event: 'refresh_reuse_detected',
+        user_id: user.id,
+        outcome: 'refused',
+        code: 'ERR_AUTH_REFRESH_INVALID',
+      })
+      return undefined
+    }
+    if (row.expired) return undefined
+    await markRefreshTokenUsed(tx, tokenHash)
+    return { user, tokens: await issueTokens(tx, row.family_id) }
+  })
+  if (result === undefined) throw problems.ERR_AUTH_REFRESH_INVALID()
+  return result
+}
+
+/** Ends the log-in that a refresh token belongs to; a token that is none, or is over, is no error. */
+export async function logoutByRefreshToken(ctx: Context, token: string, origin: Origin): Promise<void> {
+  const tokenHash = hashOfToken('refresh', token)
+  if (tokenHash === undefined) return
+  await ctx.sql.begin(async tx => {
+    const row = await lockRefreshToken(tx, tokenHash)
+    if (row === undefined) return
+    await endFamily(tx, { familyId: row.family_id, userId: row.user_id, origin })
+  })
+}
+
+/** Ends the log-in of a caller. */
+export async function logoutCaller(ctx: Context, caller: Caller): Promise<void> {
+  await ctx.sql.begin(async tx => {
+    await endFamily(tx, { familyId: caller.family_id, userId: caller.id, origin: caller.origin })
+  })
+}
+
+async function endFamily(
+  tx: TransactionSql,
+  { familyId, userId, origin }: { familyId: string; userId: string; origin: Origin },
+): Promise<void> {
+  if (!(await revokeFamily(tx, familyId, 'logout'))) return
+  const user = await findUser(tx, userId)
+  if (user === undefined) return
+  await auditStranger(tx, origin, { organization_id: await chainOf(tx, user), event: 'user_logged_out', user_id: userId })
+}
+
+/**
+ * Gives a caller another password and ends all other log-ins of the account.
+ * Throws ProblemError ERR_AUTH_INVALID_CREDENTIALS, ERR_AUTH_RATE_LIMITED, ERR_AUTH_PASSWORD_UNFIT.
+ */
+export async function changePassword(
+  ctx: Context,
+  caller: Caller,
+  given: { readonly current: string; readonly next: string },
+): Promise<void> {
+  const { email, origin } = caller
+  checkNewPassword(given.next, { email })
+  const attempt = await countAttempt(ctx.redis, { email, address: origin.clientAddress })
+  if (!attempt.allowed) throw problems.ERR_AUTH_RATE_LIMITED({ extras: { retry_after_seconds: WINDOW_SECONDS } })
+  const user = await findUser(ctx.sql, caller.id)
+  if (user === undefined || !(await verifyPassword(user.password_hash, given.current))) {
+    await auditFailure(ctx, user, origin, 'ERR_AUTH_INVALID_CREDENTIALS')
+    throw problems.ERR_AUTH_INVALID_CREDENTIALS()
+  }
+  await forgiveAttempt(ctx.redis, { email, address: origin.clientAddress })
+  const to = await hashPassword(given.next)
+  await ctx.sql.begin(async tx => {
+    // Two changes at once: only the one that still sees the old hash counts.
+    const changed = await updatePasswordHash(tx, user.id, { from: user.password_hash, to, changed: true })
+    if (!changed) throw problems.ERR_AUTH_INVALID_CREDENTIALS()
+    await revokeOtherFamilies(tx, user.id, { keep: caller.family_id, reason: 'password_changed' })
+    await auditCaller(tx, caller, { organization_id: await chainOf(tx, user), event: 'user_password_changed' })
+  })
+}

@@ -1,0 +1,165 @@
+import { TRUST_MODES } from '@rap/candidate-metadata'
+import { DATA_PLANE_PATH } from '@rap/data-plane-protocol'
+import { Env, isProduction } from '@rap/service-kit'
+import { type Static, Type } from '@sinclair/typebox'
+
+/** The environment of the control plane; docs/operations/configuration.md is made from the descriptions. */
+export const configSchema = Type.Object({
+  APP_ENV: Env.appEnv(),
+  LOG_LEVEL: Env.logLevel(),
+  RAP_TRUST_DOMAIN: Env.string({
+    description: 'Trust domain of the SPIFFE IDs in platform certificates',
+    default: 'rap.internal',
+    maxLength: 255,
+    pattern: '^[a-z0-9._-]+$',
+  }),
+  RAP_PLATFORM_CA_FILE: Env.path({ description: 'Certificates of the platform CA (PEM); also served as the trust bundle' }),
+  RAP_TLS_CERT_FILE: Env.path({ description: 'Platform certificate of this service (PEM chain)' }),
+  RAP_TLS_KEY_FILE: Env.path({ description: 'Private key of the platform certificate (PEM)' }),
+  CONTROL_PLANE_HOST: Env.string({ description: 'Address that the public HTTPS listener binds to', default: '0.0.0.0' }),
+  CONTROL_PLANE_PORT: Env.port({ description: 'Port of the public HTTPS listener', default: 8443 }),
+  CONTROL_PLANE_TLS_CERT_FILE: Type.Optional(
+    Env.path({ description: 'Certificate of the public listener (PEM chain); RAP_TLS_CERT_FILE when absent' }),
+  ),
+  CONTROL_PLANE_TLS_KEY_FILE: Type.Optional(
+    Env.path({ description: 'Private key of the public listener (PEM); RAP_TLS_KEY_FILE when absent' }),
+  ),
+  CONTROL_PLANE_INTERNAL_HOST: Env.string({
+    description: 'Address that the internal mutual-TLS listener binds to',
+    default: '0.0.0.0',
+  }),
+  CONTROL_PLANE_INTERNAL_PORT: Env.port({ description: 'Port of the internal mutual-TLS listener', default: 8444 }),
+  CONTROL_PLANE_PUBLIC_ORIGINS: Env.list({
+    description: 'Origins of the portal; a call that uses the refresh cookie must come from one of them',
+    default: [],
+    itemPattern: '^https?://[^/]+$',
+    maxItems: 20,
+    example: 'https://rap.example.com',
+  }),
+  CONTROL_PLANE_TRUSTED_PROXIES: Env.list({
+    description: 'Addresses or networks of proxies whose X-Forwarded-For is believed',
+    default: [],
+    example: '10.0.0.0/8',
+  }),
+  CONTROL_PLANE_REQUESTS_PER_MINUTE: Env.integer({
+    description: 'API requests that one client address may make in a minute',
+    default: 1200,
+    min: 10,
+    max: 1_000_000,
+    unit: 'requests',
+  }),
+  HEALTH_HOST: Env.string({ description: 'Address of the private health and metrics listener', default: '127.0.0.1' }),
+  HEALTH_PORT: Env.port({ description: 'Port of the private health and metrics listener', default: 9443 }),
+  DATABASE_URL: Env.url({
+    description: 'PostgreSQL 15 or newer, as the role that owns the schema rap',
+    protocols: ['postgres:', 'postgresql:'],
+    secret: true,
+  }),
+  DATABASE_POOL_SIZE: Env.integer({
+    description: 'Most connections to PostgreSQL',
+    default: 20,
+    min: 4,
+    max: 200,
+    unit: 'connections',
+  }),
+  REDIS_URL: Env.url({ description: 'Redis, for live coordination', protocols: ['redis:', 'rediss:'], secret: true }),
+  SECRET_RESOLVER_URL: Env.url({ description: 'Base URL of the secret-resolver' }),
+  PORTAL_DIR: Type.Optional(Env.path({ description: 'Directory with the built portal; without it no portal is served' })),
+  DATA_PLANE_ISSUER: Env.string({
+    description: 'Issuer in the tokens of the data plane',
+    default: 'https://rap.internal/control-plane',
+    maxLength: 256,
+  }),
+  DATA_PLANE_GATEWAY_URL: Type.Optional(
+    Env.url({
+      description: 'Public URL of the gateway; without it no gateway is advertised. ws: is for localhost only',
+      protocols: ['wss:', 'ws:'],
+      example: `wss://rap.example.com${DATA_PLANE_PATH}`,
+    }),
+  ),
+  DATA_PLANE_DIRECT_WORKER_TLS_TRUST_MODE: Env.oneOf(TRUST_MODES, {
+    description: 'How clients trust the certificate of a direct worker; smoke_insecure is never advertised in production',
+    default: 'platform_ca',
+  }),
+  DATA_PLANE_DIRECT_WORKER_TLS_CA_REF: Env.string({
+    description: 'Name and version of the trust bundle that clients check direct workers against',
+    default: 'rap-platform-ca:v1',
+    maxLength: 128,
+  }),
+  CONTROL_PLANE_SIGNING_KEY_ENCRYPTION_KEY_FILE: Env.path({
+    description: 'File with the 256-bit key (base64) that wraps the signing keys at rest',
+  }),
+  SESSION_READY_TIMEOUT_SECONDS: Env.integer({
+    description: 'How long the start of a session waits for its worker',
+    default: 15,
+    min: 1,
+    max: 25,
+    unit: 'seconds',
+  }),
+  SESSION_LIMIT_PER_USER: Env.integer({
+    description: 'Sessions that one person may have connected at once in one organization',
+    default: 20,
+    min: 1,
+    max: 10_000,
+    unit: 'sessions',
+  }),
+  SESSION_LIMIT_PER_ORGANIZATION: Env.integer({
+    description: 'Sessions that one organization may have connected at once',
+    default: 500,
+    min: 1,
+    max: 100_000,
+    unit: 'sessions',
+  }),
+  SESSION_DETACHED_LIMIT_HOURS: Env.integer({
+    description: 'How long a detached session waits for its user before it is ended',
+    default: 72,
+    min: 1,
+    max: 8760,
+    unit: 'hours',
+  }),
+  BOOTSTRAP_ADMIN_EMAIL: Type.Optional(
+    Env.string({ description: 'E-mail address of the first user, made at a start with an empty database', maxLength: 254 }),
+  ),
+  BOOTSTRAP_ADMIN_PASSWORD_FILE: Type.Optional(
+    Env.path({ description: 'File with the password of the first user' }),
+  ),
+  BOOTSTRAP_ORGANIZATION_NAME: Env.string({
+    description: 'Name of the organization that is made together with the first user',
+    default: 'Default',
+    maxLength: 200,
+  }),
+})
+
+/** The checked environment. */
+export type Config = Readonly<Static<typeof configSchema>>
+
+const LOOPBACK = /^(localhost|127(\.\d{1,3}){3}|\[::1\])$/
+
+/** Rules between variables. */
+export function checkConfig(config: Config, problem: (variable: string, message: string) => void): void {
+  if ((config.CONTROL_PLANE_TLS_CERT_FILE === undefined) !== (config.CONTROL_PLANE_TLS_KEY_FILE === undefined)) {
+    problem('CONTROL_PLANE_TLS_KEY_FILE', 'is set together with CONTROL_PLANE_TLS_CERT_FILE or not at all')
+  }
+  if ((config.BOOTSTRAP_ADMIN_EMAIL === undefined) !== (config.BOOTSTRAP_ADMIN_PASSWORD_FILE === undefined)) {
+    problem('BOOTSTRAP_ADMIN_PASSWORD_FILE', 'is set together with BOOTSTRAP_ADMIN_EMAIL or not at all')
+  }
+  for (const origin of config.CONTROL_PLANE_PUBLIC_ORIGINS) {
+    if (!URL.canParse(origin) || new URL(origin).origin !== origin) {
+      problem('CONTROL_PLANE_PUBLIC_ORIGINS', `holds something that is no origin: ${origin.slice(0, 60)}`)
+    }
+  }
+  const production = isProduction(config.APP_ENV)
+  const gateway = config.DATA_PLANE_GATEWAY_URL
+  if (gateway !== undefined) {
+    const { protocol, hostname, pathname, search, hash, username } = new URL(gateway)
+    if (pathname !== DATA_PLANE_PATH || search !== '' || hash !== '' || username !== '') {
+      problem('DATA_PLANE_GATEWAY_URL', `must end in ${DATA_PLANE_PATH}, without user, query and fragment`)
+    }
+    if (protocol === 'ws:' && !LOOPBACK.test(hostname)) {
+      problem('DATA_PLANE_GATEWAY_URL', 'may be ws: on localhost only')
+    }
+  }
+  if (production && gateway === undefined && config.DATA_PLANE_DIRECT_WORKER_TLS_TRUST_MODE === 'smoke_insecure') {
+    problem('DATA_PLANE_GATEWAY_URL', 'is required: in production no smoke_insecure worker is advertised, so no path is left')
+  }
+}

@@ -1,0 +1,34 @@
+import type { Logger, Redis, Sql } from '@rap/service-kit'
+import type { CallerRow } from './auth/storage.ts'
+import type { Config } from './config.ts'
+import type { ResolverPort } from './secrets/resolver.ts'
+import type { StateEvents } from './sessions/state-events.ts'
+import type { SigningKeys } from './trust/signing-keys.ts'
+
+/** Everything that rules and routes work with; app.ts is the only place that puts it together. */
+export interface Context {
+  readonly config: Config
+  /** APP_ENV is production or prod. */
+  readonly production: boolean
+  readonly sql: Sql
+  readonly redis: Redis
+  readonly logger: Logger
+  readonly signing: SigningKeys
+  readonly resolver: ResolverPort
+  readonly events: StateEvents
+  /** Seconds since the epoch, for tokens; times of rows are the database's own. */
+  readonly nowSeconds: () => number
+  /** Aborted when the process drains: waits and streams end. */
+  readonly signal: AbortSignal
+}
+
+/** Where a change comes from, for the audit. */
+export interface Origin {
+  readonly requestId: string
+  readonly clientAddress: string
+}
+
+/** A person who calls the API, and from where. */
+export interface Caller extends CallerRow {
+  readonly origin: Origin
+}

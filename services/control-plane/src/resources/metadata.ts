@@ -1,0 +1,106 @@
+import { type Static, Type } from '@sinclair/typebox'
+import { Value } from '@sinclair/typebox/value'
+import { problems } from '../errors.ts'
+import { credentialKeysOf } from './credential-guard.ts'
+
+const MAX_ENTRIES = 48
+
+/** The metadata that the platform itself reads. */
+const KnownMetadata = Type.Object({
+  certificate_verification_mode: Type.Optional(
+    Type.Union([Type.Literal('strict'), Type.Literal('platform_ca'), Type.Literal('pinned'), Type.Literal('insecure')]),
+  ),
+  certificate_pins: Type.Optional(
+    Type.Array(Type.String({ pattern: '^[0-9a-f]{64}$' }), { maxItems: 8, uniqueItems: true }),
+  ),
+  security: Type.Optional(Type.Union([Type.Literal('auto'), Type.Literal('nla'), Type.Literal('tls')])),
+  render_quality_profile: Type.Optional(
+    Type.Union([Type.Literal('low'), Type.Literal('balanced'), Type.Literal('high')]),
+  ),
+})
+
+const OtherName = /^[A-Za-z][A-Za-z0-9_. -]{0,63}$/
+const MAX_TEXT_CHARACTERS = 1024
+
+/** What a session asks the worker for; every absent value is the safe one. */
+export interface TargetRules {
+  readonly certificate_verification_mode: 'strict' | 'platform_ca' | 'pinned' | 'insecure'
+  readonly certificate_pins?: string[]
+  readonly security: 'auto' | 'nla' | 'tls'
+  readonly render_quality_profile: 'low' | 'balanced' | 'high'
+}
+
+export type Metadata = Readonly<Record<string, unknown>>
+
+/** RFC 7396 merge patch of one level: null removes a key. */
+export function mergeMetadata(current: Metadata, patch: Metadata): Record<string, unknown> {
+  const merged = { ...current, ...patch }
+  return Object.fromEntries(Object.entries(merged).filter(([, value]) => value !== null))
+}
+
+/**
+ * Checks the metadata of a resource and returns it with pins in their one spelling.
+ *
+ * Throws ProblemError ERR_RESOURCE_METADATA_INVALID, and in production ERR_RESOURCE_INSECURE_VERIFICATION and
+ * ERR_RESOURCE_PLAINTEXT_CREDENTIALS. The error names keys, never values.
+ */
+export function checkMetadata(given: Metadata, { production }: { production: boolean }): Record<string, unknown> {
+  const entries = Object.entries(given)
+  if (entries.length > MAX_ENTRIES) throw invalid('too many entries')
+  const known: Record<string, unknown> = {}
+  for (const [key, value] of entries) {
+    if (Object.hasOwn(KnownMetadata.properties, key)) known[key] = key === 'certificate_pins' ? plainPins(value) : value
+    else if (!OtherName.test(key)) throw invalid('a name is out of form')
+    else if (!isShortScalar(value)) throw invalid(`the value of ${key} is not a short text, number or boolean`)
+  }
+  if (!Value.Check(KnownMetadata, known)) {
+    const field = Value.Errors(KnownMetadata, known).First()?.path.split('/')[1]
+    throw invalid(`the value of ${field ?? 'metadata'} is not one of those allowed`)
+  }
+  const checked: Record<string, unknown> & Static<typeof KnownMetadata> = { ...given, ...known }
+  if (checked.certificate_verification_mode === 'pinned' && (checked.certificate_pins ?? []).length === 0) {
+    throw invalid('certificate_verification_mode pinned needs certificate_pins')
+  }
+  if (production) refuseInProduction(checked)
+  return checked
+}
+
+function refuseInProduction(metadata: Metadata): void {
+  if (metadata.certificate_verification_mode === 'insecure') throw problems.ERR_RESOURCE_INSECURE_VERIFICATION()
+  const keys = credentialKeysOf(metadata)
+  if (keys.length > 0) {
+    throw problems.ERR_RESOURCE_PLAINTEXT_CREDENTIALS({
+      detail: `Put credentials into the secret of the resource; refused: ${keys.join(', ')}`,
+      extras: { keys },
+    })
+  }
+}
+
+/** What the metadata says about the target, with the safe defaults. */
+export function targetRulesOf(metadata: Metadata): TargetRules {
+  const known = Object.fromEntries(
+    Object.keys(KnownMetadata.properties).flatMap(key => (key in metadata ? [[key, metadata[key]]] : [])),
+  ) as Partial<TargetRules>
+  const { certificate_pins: pins } = known
+  return {
+    certificate_verification_mode: known.certificate_verification_mode ?? 'strict',
+    ...(pins === undefined ? {} : { certificate_pins: pins }),
+    security: known.security ?? 'auto',
+    render_quality_profile: known.render_quality_profile ?? 'balanced',
+  }
+}
+
+/** Fingerprints as tools print them: upper case and colons are taken and dropped. */
+function plainPins(value: unknown): unknown {
+  if (!Array.isArray(value)) return value
+  return value.map(pin => (typeof pin === 'string' && pin.length <= 128 ? pin.replaceAll(':', '').toLowerCase() : pin))
+}
+
+function isShortScalar(value: unknown): boolean {
+  if (typeof value === 'string') return value.length <= MAX_TEXT_CHARACTERS
+  return typeof value === 'boolean' || (typeof value === 'number' && Number.isFinite(value))
+}
+
+function invalid(detail: string) {
+  return problems.ERR_RESOURCE_METADATA_INVALID({ detail })
+}
