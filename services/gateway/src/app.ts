@@ -1,0 +1,159 @@
+import fastifyWebsocket from '@fastify/websocket'
+import { DATA_PLANE_PATH, MAX_MESSAGE_BYTES } from '@rap/data-plane-protocol'
+import {
+  buildServer,
+  commonProblems,
+  type Logger,
+  type Metrics,
+  type RapServer,
+  type Redis,
+  type TlsMaterial,
+} from '@rap/service-kit'
+import type { FastifyRequest } from 'fastify'
+import type { Config } from './config.ts'
+import { type Admission, ConnectionLimits } from './connection-limits.ts'
+import { DataPlane } from './data-plane.ts'
+import { gatewayMetrics } from './gateway-metrics.ts'
+import { keySetClient } from './key-set-client.ts'
+import { TrustBundle } from './trust-bundle.ts'
+import { VerificationKeys } from './verification-keys.ts'
+import { CLOSE_TIMEOUT_MS } from './worker-dial.ts'
+
+export interface GatewayDeps {
+  readonly config: Config
+  readonly logger: Logger
+  readonly redis: Redis
+  readonly metrics: Metrics
+  /** Absent for a plain listener on loopback. */
+  readonly tls?: TlsMaterial | undefined
+  /** Aborted when no further connection is to be taken. */
+  readonly draining: AbortSignal
+}
+
+export interface Gateway {
+  readonly app: RapServer
+  readonly keys: VerificationKeys
+  /** Waits for live connections to end by themselves, then closes what is left and tells it why. */
+  drain(): Promise<void>
+}
+
+/** How long clients may take to answer the close of a drain, in milliseconds. */
+const DRAIN_CLOSE_MS = 2000
+const DRAIN_POLL_MS = 50
+const LOOPBACK_PROXIES = ['127.0.0.0/8', '::1']
+
+/** Joins the parts; nothing listens yet. */
+export async function buildGateway(deps: GatewayDeps): Promise<Gateway> {
+  const { config, logger, redis, draining } = deps
+  const metrics = gatewayMetrics(deps.metrics)
+  const trust = new TrustBundle(config.RAP_PLATFORM_CA_FILE)
+  const keys = new VerificationKeys({
+    fetchKeySet: keySetClient(config.CONTROL_PLANE_JWKS_URL, trust),
+    now: () => performance.now(),
+    onFetch: (outcome, error) => {
+      metrics.keySetFetches.inc({ outcome })
+      if (error !== undefined) logger.warn({ event: 'key_set_not_fetched', err: error }, 'key set not fetched')
+    },
+  })
+  const limits = new ConnectionLimits({
+    maxConnections: config.GATEWAY_MAX_CONNECTIONS,
+    maxUnbound: config.GATEWAY_MAX_UNBOUND_CONNECTIONS,
+    maxPerAddress: config.GATEWAY_MAX_CONNECTIONS_PER_ADDRESS,
+  })
+  const dataPlane = new DataPlane({
+    redis,
+    keys,
+    trust,
+    trustDomain: config.RAP_TRUST_DOMAIN,
+    issuer: config.DATA_PLANE_ISSUER,
+    metrics,
+    limits,
+  })
+  const app = await buildServer({
+    service: 'gateway',
+    logger,
+    tls: deps.tls,
+    metrics: deps.metrics,
+    healthRoutes: false,
+    bodyLimitBytes: 1024,
+    trustProxy: [...config.GATEWAY_TRUSTED_PROXIES, ...(config.GATEWAY_PLAINTEXT ? LOOPBACK_PROXIES : [])],
+  })
+  await app.register(fastifyWebsocket, {
+    errorHandler: () => {
+      // `ws` closes a socket that had an error by itself, and the close says all that is to be said.
+    },
+    options: {
+      maxPayload: MAX_MESSAGE_BYTES,
+      perMessageDeflate: false,
+      skipUTF8Validation: true,
+      clientTracking: true,
+      closeTimeout: CLOSE_TIMEOUT_MS,
+    } as object,
+  })
+  addDataPlaneRoute(app, { dataPlane, limits, draining, metrics })
+  return { app, keys, drain: () => drain(dataPlane, config.GATEWAY_DRAIN_SECONDS * 1000) }
+}
+
+interface RouteDeps {
+  readonly dataPlane: DataPlane
+  readonly limits: ConnectionLimits
+  readonly draining: AbortSignal
+  readonly metrics: ReturnType<typeof gatewayMetrics>
+}
+
+function addDataPlaneRoute(app: RapServer, { dataPlane, limits, draining, metrics }: RouteDeps): void {
+  const admissions = new WeakMap<FastifyRequest['raw'], Admission>()
+  const count = () => {
+    metrics.connections.set({ state: 'unbound' }, limits.unbound)
+    metrics.connections.set({ state: 'bound' }, limits.connections - limits.unbound)
+  }
+  app.route({
+    method: 'GET',
+    url: DATA_PLANE_PATH,
+    schema: { hide: true },
+    // Refused before the upgrade, so that a refusal costs next to nothing.
+    preValidation: async request => {
+      if (!request.ws) return
+      if (draining.aborted) throw commonProblems.ERR_SHUTTING_DOWN()
+      const admission = limits.admit(request.ip)
+      if (admission === undefined) {
+        metrics.refusals.inc({ reason: 'ERR_RATE_LIMITED' })
+        throw commonProblems.ERR_RATE_LIMITED({ facts: { connections: limits.connections, unbound: limits.unbound } })
+      }
+      admissions.set(request.raw, admission)
+      count()
+      // Whatever becomes of the upgrade, the stream under it closes in the end.
+      request.raw.socket.once('close', () => {
+        admission.release()
+        count()
+      })
+    },
+    handler: async () => {
+      throw commonProblems.ERR_REQUEST_MALFORMED({ detail: 'This address is for WebSocket connections.' })
+    },
+    wsHandler: (socket, request) => {
+      const admission = admissions.get(request.raw)
+      if (admission === undefined) return socket.terminate()
+      const onVerified = () => {
+        admission.bound()
+        count()
+      }
+      const { raw, id: requestId, log } = request
+      void dataPlane.serve({ socket, stream: raw.socket, onVerified, logger: log as Logger, requestId })
+    },
+  })
+}
+
+async function drain(dataPlane: DataPlane, patienceMs: number): Promise<void> {
+  await emptyWithin(dataPlane, patienceMs)
+  for (const live of dataPlane.live) live.close('ERR_GATEWAY_DRAINING')
+  await emptyWithin(dataPlane, DRAIN_CLOSE_MS)
+  for (const live of dataPlane.live) live.terminate()
+}
+
+async function emptyWithin(dataPlane: DataPlane, limitMs: number): Promise<void> {
+  const deadline = performance.now() + limitMs
+  while (dataPlane.live.size > 0 && performance.now() < deadline) {
+    await new Promise(resolve => setTimeout(resolve, DRAIN_POLL_MS))
+  }
+}

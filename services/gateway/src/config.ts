@@ -1,0 +1,112 @@
+import { Env, isProduction } from '@rap/service-kit'
+import { type Static, Type } from '@sinclair/typebox'
+
+/** The environment of the gateway; docs/operations/configuration.md is made from the descriptions. */
+export const configSchema = Type.Object({
+  APP_ENV: Env.appEnv(),
+  LOG_LEVEL: Env.logLevel(),
+  RAP_TRUST_DOMAIN: Env.string({
+    description: 'Trust domain of the SPIFFE IDs in platform certificates',
+    default: 'rap.internal',
+    maxLength: 255,
+    pattern: '^[a-z0-9._-]+$',
+  }),
+  RAP_PLATFORM_CA_FILE: Env.path({
+    description: 'Certificates of the platform CA (PEM) that workers and the key set chain to',
+  }),
+  RAP_TLS_CERT_FILE: Type.Optional(Env.path({ description: 'Platform certificate of this service (PEM chain)' })),
+  RAP_TLS_KEY_FILE: Type.Optional(Env.path({ description: 'Private key of the platform certificate (PEM)' })),
+  GATEWAY_HOST: Env.string({ description: 'Address that the public listener binds to', default: '0.0.0.0' }),
+  GATEWAY_PORT: Env.port({ description: 'Port of the public listener', default: 8453 }),
+  GATEWAY_TLS_CERT_FILE: Type.Optional(
+    Env.path({ description: 'Certificate of the public listener (PEM chain); RAP_TLS_CERT_FILE when absent' }),
+  ),
+  GATEWAY_TLS_KEY_FILE: Type.Optional(
+    Env.path({ description: 'Private key of the public listener (PEM); RAP_TLS_KEY_FILE when absent' }),
+  ),
+  GATEWAY_PLAINTEXT: Env.boolean({
+    description: 'Serve plain HTTP, on a loopback address only, for a front on this machine that ends TLS',
+    default: false,
+  }),
+  GATEWAY_PUBLIC_URL: Type.Optional(
+    Env.url({ description: 'URL that clients connect to; shown in the log', protocols: ['wss:', 'ws:'] }),
+  ),
+  GATEWAY_TRUSTED_PROXIES: Env.list({
+    description:
+      'Addresses or networks of proxies whose X-Forwarded-For is believed; with GATEWAY_PLAINTEXT loopback is',
+    default: [],
+    example: '10.0.0.0/8',
+  }),
+  GATEWAY_MAX_CONNECTIONS: Env.integer({
+    description: 'Most connections at once',
+    default: 5000,
+    min: 1,
+    max: 1_000_000,
+    unit: 'connections',
+  }),
+  GATEWAY_MAX_UNBOUND_CONNECTIONS: Env.integer({
+    description: 'Most connections at once that have not shown a valid token yet',
+    default: 500,
+    min: 1,
+    max: 100_000,
+    unit: 'connections',
+  }),
+  GATEWAY_MAX_CONNECTIONS_PER_ADDRESS: Env.integer({
+    description: 'Most connections at once from one client address (IPv6: one /64 network)',
+    default: 200,
+    min: 1,
+    max: 1_000_000,
+    unit: 'connections',
+  }),
+  GATEWAY_DRAIN_SECONDS: Env.integer({
+    description: 'How long live connections may go on after SIGTERM before they are closed',
+    default: 10,
+    min: 0,
+    max: 300,
+    unit: 'seconds',
+  }),
+  HEALTH_HOST: Env.string({ description: 'Address of the private health and metrics listener', default: '127.0.0.1' }),
+  HEALTH_PORT: Env.port({ description: 'Port of the private health and metrics listener', default: 9453 }),
+  REDIS_URL: Env.url({ description: 'Redis, for the worker registry', protocols: ['redis:', 'rediss:'], secret: true }),
+  CONTROL_PLANE_JWKS_URL: Env.url({
+    description: 'Key set that data-plane tokens are verified with',
+    example: 'https://rap.example.com/.well-known/jwks.json',
+  }),
+  DATA_PLANE_ISSUER: Env.string({
+    description: 'Issuer in the tokens of the data plane',
+    default: 'https://rap.internal/control-plane',
+    maxLength: 256,
+  }),
+})
+
+/** The checked environment. */
+export type Config = Readonly<Static<typeof configSchema>>
+
+const LOOPBACK = /^(localhost|127(\.\d{1,3}){3}|::1)$/
+
+/** Rules between variables. */
+export function checkConfig(config: Config, problem: (variable: string, message: string) => void): void {
+  if ((config.GATEWAY_TLS_CERT_FILE === undefined) !== (config.GATEWAY_TLS_KEY_FILE === undefined)) {
+    problem('GATEWAY_TLS_KEY_FILE', 'is set together with GATEWAY_TLS_CERT_FILE or not at all')
+  }
+  if ((config.RAP_TLS_CERT_FILE === undefined) !== (config.RAP_TLS_KEY_FILE === undefined)) {
+    problem('RAP_TLS_KEY_FILE', 'is set together with RAP_TLS_CERT_FILE or not at all')
+  }
+  if (config.GATEWAY_PLAINTEXT && !LOOPBACK.test(config.GATEWAY_HOST)) {
+    problem('GATEWAY_PLAINTEXT', 'is for a loopback GATEWAY_HOST only')
+  }
+  if (!config.GATEWAY_PLAINTEXT && publicTlsFiles(config) === undefined) {
+    problem('GATEWAY_TLS_CERT_FILE', 'is required: a public listener speaks TLS')
+  }
+  const url = config.GATEWAY_PUBLIC_URL === undefined ? undefined : new URL(config.GATEWAY_PUBLIC_URL)
+  if (url?.protocol === 'ws:' && (isProduction(config.APP_ENV) || !LOOPBACK.test(url.hostname))) {
+    problem('GATEWAY_PUBLIC_URL', 'may be ws: outside production and on loopback only')
+  }
+}
+
+/** Files of the public listener's certificate, or undefined where there are none. */
+export function publicTlsFiles(config: Config): { certFile: string; keyFile: string } | undefined {
+  const certFile = config.GATEWAY_TLS_CERT_FILE ?? config.RAP_TLS_CERT_FILE
+  const keyFile = config.GATEWAY_TLS_KEY_FILE ?? config.RAP_TLS_KEY_FILE
+  return certFile === undefined || keyFile === undefined ? undefined : { certFile, keyFile }
+}

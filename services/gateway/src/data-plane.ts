@@ -1,0 +1,173 @@
+import type { Socket } from 'node:net'
+import { CLOSE_REASONS, type CloseReason } from '@rap/data-plane-protocol'
+import type { Logger, Redis } from '@rap/service-kit'
+import { type DataPlaneClaims, TokenError, verifyToken } from '@rap/token-claims'
+import type { WebSocket } from 'ws'
+import type { ConnectionLimits } from './connection-limits.ts'
+import { type Dialect, dialectOf, readFirstMessage } from './first-message.ts'
+import { type FirstMessages, firstMessages } from './first-messages.ts'
+import type { GatewayMetrics } from './gateway-metrics.ts'
+import { Refusal } from './refusal.ts'
+import { type Direction, relay } from './relay.ts'
+import { closeWithReason } from './tell.ts'
+import type { TrustBundle } from './trust-bundle.ts'
+import type { VerificationKeys } from './verification-keys.ts'
+import { dialWorker } from './worker-dial.ts'
+import { findWorkerUrl } from './worker-directory.ts'
+
+export interface DataPlaneDeps {
+  readonly redis: Pick<Redis, 'get'>
+  readonly keys: VerificationKeys
+  readonly trust: TrustBundle
+  readonly trustDomain: string
+  readonly issuer: string
+  readonly metrics: GatewayMetrics
+  readonly limits: ConnectionLimits
+}
+
+/** One client's connection, from its upgrade to its end. */
+export interface ClientConnection {
+  readonly socket: WebSocket
+  /** The stream under the WebSocket; its bytes are counted while the client is unbound. */
+  readonly stream: Socket
+  /** Called once the client has shown a token that verifies. */
+  readonly onVerified: () => void
+  readonly logger: Logger
+  readonly requestId: string
+}
+
+/** Everything that holds a connection of its own open, so that a drain can end it. */
+export interface LiveConnection {
+  close(reason: CloseReason): void
+  terminate(): void
+}
+
+/** Carries client connections to their workers. It decides nothing for good: the worker checks everything again. */
+export class DataPlane {
+  readonly #deps: DataPlaneDeps
+  readonly #live = new Set<LiveConnection>()
+
+  constructor(deps: DataPlaneDeps) {
+    this.#deps = deps
+  }
+
+  get live(): ReadonlySet<LiveConnection> {
+    return this.#live
+  }
+
+  /** Serves one connection to its end; never rejects. */
+  async serve(client: ClientConnection): Promise<void> {
+    const { socket, logger } = client
+    let dialect: Dialect | undefined
+    const live: LiveConnection = {
+      close: reason => closeWithReason(socket, reason, dialect),
+      terminate: () => socket.terminate(),
+    }
+    this.#live.add(live)
+    try {
+      const messages = await firstMessages(socket, client.stream)
+      dialect = dialectOf(messages.first.isBinary)
+      await this.#carry(client, messages)
+    } catch (error) {
+      const refusal = error instanceof Refusal ? error : new Refusal('ERR_INTERNAL', 'unexpected', { cause: error })
+      this.#deps.metrics.refusals.inc({ reason: refusal.reason })
+      const level = refusal.reason === 'ERR_INTERNAL' ? 'error' : 'info'
+      logger[level](
+        {
+          event: 'data_plane_refused',
+          reason: refusal.reason,
+          finding: refusal.finding,
+          close_code: CLOSE_REASONS[refusal.told].code,
+          ...(refusal.cause !== undefined && { err: refusal.cause }),
+        },
+        'data plane refused',
+      )
+      closeWithReason(socket, refusal.told, dialect)
+    } finally {
+      this.#live.delete(live)
+    }
+  }
+
+  async #carry(client: ClientConnection, messages: FirstMessages): Promise<void> {
+    const { socket, onVerified, requestId } = client
+    const { first } = messages
+    const claims = await this.#verify(readFirstMessage(first.data, first.isBinary).token)
+    onVerified()
+    const { session_id, attachment_id, worker_id, user_id, organization_id, resource_id } = {
+      ...claims,
+      user_id: claims.sub,
+    }
+    const logger = client.logger.child({ session_id, attachment_id, worker_id, user_id, organization_id, resource_id })
+    const worker = await this.#dial(claims, socket, requestId)
+    try {
+      for (const { data, isBinary } of messages.take()) worker.send(data, { binary: isBinary, compress: false })
+      await this.#relay(socket, worker, logger)
+    } finally {
+      // Where the relay ended, this only bounds how long the worker may take to say good-bye.
+      if (socket.readyState === socket.CLOSED && worker.readyState === worker.OPEN) worker.close(1001)
+    }
+  }
+
+  async #verify(token: string): Promise<DataPlaneClaims> {
+    const { keys, issuer } = this.#deps
+    try {
+      return await verifyToken('data_plane', token, {
+        keys: keys.lookup,
+        issuer,
+        nowSeconds: Math.floor(Date.now() / 1000),
+      })
+    } catch (cause) {
+      if (!(cause instanceof TokenError)) throw cause
+      if (cause.code === 'ERR_TOKEN_UNKNOWN_KEY' && !(await keys.ready())) {
+        throw new Refusal('ERR_BIND_UNAVAILABLE', 'no_verification_keys', { cause })
+      }
+      const reason = cause.code === 'ERR_TOKEN_EXPIRED' ? 'ERR_BIND_TOKEN_EXPIRED' : 'ERR_BIND_TOKEN_INVALID'
+      throw new Refusal(reason, cause.code, { cause })
+    }
+  }
+
+  async #dial(claims: DataPlaneClaims, socket: WebSocket, requestId: string): Promise<WebSocket> {
+    const { redis, trust, trustDomain, metrics } = this.#deps
+    const stop = metrics.dialSeconds.startTimer()
+    const left = new AbortController()
+    const onLeft = () => left.abort()
+    socket.once('close', onLeft)
+    try {
+      const url = await findWorkerUrl(redis, claims.worker_id)
+      const ca = await trust.read()
+      const { worker_id: workerId } = claims
+      return await dialWorker({ url, workerId, trustDomain, ca, requestId, signal: left.signal })
+    } finally {
+      stop()
+      socket.off('close', onLeft)
+    }
+  }
+
+  async #relay(client: WebSocket, worker: WebSocket, logger: Logger): Promise<void> {
+    const { metrics, limits } = this.#deps
+    const bytes: Record<Direction, number> = { client_to_worker: 0, worker_to_client: 0 }
+    const startedAt = performance.now()
+    logger.info({ event: 'data_plane_relay_started', connection_count: limits.connections }, 'relay started')
+    const end = await relay(client, worker, {
+      lostWorker: { code: CLOSE_REASONS.ERR_WORKER_UNREACHABLE.code, reason: 'ERR_WORKER_UNREACHABLE' },
+      observer: {
+        onBytes: (direction, count) => {
+          bytes[direction] += count
+          metrics.relayedBytes.inc({ direction }, count)
+        },
+        onPause: direction => metrics.pauses.inc({ direction }),
+      },
+    })
+    logger.info(
+      {
+        event: 'data_plane_relay_ended',
+        ended_by: end.endedBy,
+        close_code: end.code,
+        client_to_worker_bytes: bytes.client_to_worker,
+        worker_to_client_bytes: bytes.worker_to_client,
+        duration_ms: Math.round(performance.now() - startedAt),
+      },
+      'relay ended',
+    )
+  }
+}

@@ -1,0 +1,20 @@
+import { CLOSE_REASONS, type CloseReason, publicReason } from '@rap/data-plane-protocol'
+
+/** A connection that goes no further; `reason` is for log and metrics, the client gets `publicReason` of it. */
+export class Refusal extends Error {
+  override readonly name = 'Refusal'
+  readonly reason: CloseReason
+  /** Stable name of what was found, for the log; never a value that was received. */
+  readonly finding: string
+
+  constructor(reason: CloseReason, finding: string, options?: ErrorOptions) {
+    super(CLOSE_REASONS[reason].detail, options)
+    this.reason = reason
+    this.finding = finding
+  }
+
+  /** What the client is told. The gateway never sees a proof verify, so every client is a stranger to it. */
+  get told(): CloseReason {
+    return publicReason(this.reason, false)
+  }
+}
