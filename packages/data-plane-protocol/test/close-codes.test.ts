@@ -5,7 +5,7 @@ t.test('every reason fits a close frame and has a code of the private range', as
   for (const [reason, { code }] of Object.entries(CLOSE_REASONS)) {
     t.ok(4000 <= code && code <= 4999, reason)
     t.ok(Buffer.byteLength(reason) <= 123, reason)
-    t.match(reason, /^ERR_(BIND|RELAY|SESSION|WORKER|INTERNAL)/)
+    t.match(reason, /^ERR_(BIND|RELAY|SESSION|WORKER|GATEWAY|INTERNAL)/)
   }
 })
 
