@@ -77,3 +77,72 @@ export class Reader {
     return start
   }
 }
+
+/**
+ * Builds a structure front to back.
+ *
+ * INVARIANT: with an exact `capacity` the bytes are written once and never moved, so that a caller can zero them.
+ */
+export class Writer {
+  #bytes: Uint8Array
+  #view: DataView
+  #length = 0
+
+  constructor(capacity = 128) {
+    this.#bytes = new Uint8Array(capacity)
+    this.#view = new DataView(this.#bytes.buffer)
+  }
+
+  get length(): number {
+    return this.#length
+  }
+
+  u8(value: number): this {
+    this.#view.setUint8(this.#grow(1), value)
+    return this
+  }
+
+  u16le(value: number): this {
+    this.#view.setUint16(this.#grow(2), value, true)
+    return this
+  }
+
+  u16be(value: number): this {
+    this.#view.setUint16(this.#grow(2), value, false)
+    return this
+  }
+
+  u32le(value: number): this {
+    this.#view.setUint32(this.#grow(4), value, true)
+    return this
+  }
+
+  bytes(bytes: Uint8Array): this {
+    const start = this.#grow(bytes.length)
+    this.#bytes.set(bytes, start)
+    return this
+  }
+
+  zeros(size: number): this {
+    this.#grow(size)
+    return this
+  }
+
+  /** The bytes so far; a view that later writes may leave behind. */
+  finish(): Uint8Array {
+    return this.#bytes.subarray(0, this.#length)
+  }
+
+  #grow(size: number): number {
+    const start = this.#length
+    const needed = start + size
+    if (needed > this.#bytes.length) {
+      const bytes = new Uint8Array(Math.max(needed, this.#bytes.length * 2))
+      bytes.set(this.#bytes)
+      this.#bytes = bytes
+      this.#view = new DataView(bytes.buffer)
+    }
+    this.#length = needed
+    return start
+  }
+}
