@@ -1,0 +1,66 @@
+export { type AuditActor, type AuditDetails, type AuditEvent, appendAuditEvent, checkedAuditEvent } from './audit.ts'
+export {
+  type AppEnv,
+  ConfigError,
+  type ConfigIssue,
+  type ConfigRow,
+  describeConfig,
+  Env,
+  isProduction,
+  type LoadConfigOptions,
+  loadConfig,
+  secretVariables,
+} from './config.ts'
+export {
+  commonProblems,
+  defineProblems,
+  type JsonValue,
+  PROBLEM_CONTENT_TYPE,
+  type ProblemDefinition,
+  type ProblemDocument,
+  ProblemError,
+  type ProblemFactory,
+  type ProblemFacts,
+  type ProblemInit,
+  type ProblemOptions,
+  problemDocument,
+} from './errors.ts'
+export type { ReadyCheck } from './health.ts'
+export {
+  InternalAgent,
+  type InternalAgentOptions,
+  internalAgent,
+  PeerIdentityError,
+  serverIdentityCheck,
+} from './internal-agent.ts'
+export { InternalClient, type InternalClientOptions, type InternalRequest } from './internal-client.ts'
+export { EXIT_CONFIG, type ReadyFields, runService, type ServiceContext, type ServiceDefinition } from './lifecycle.ts'
+export { createLogger, type Logger, type LoggerSettings } from './log.ts'
+export { Counter, createMetrics, Gauge, Histogram, type Metrics } from './metrics.ts'
+export { type MigrateOptions, type MigrateResult, MigrationError, migrate } from './migrate.ts'
+export { type PeerIdentity, peerIdentity, type RequiredIdentity, requireIdentity } from './mtls.ts'
+export type { OpenApiOptions } from './openapi.ts'
+export { connectPostgres, type PostgresOptions, type Sql, type TransactionSql } from './postgres.ts'
+export { type ErrorMapper, type RefusalHook, sendProblem, toProblem } from './problem-handler.ts'
+export { connectRedis, type Redis, type RedisSettings } from './redis.ts'
+export { scrubText } from './scrub.ts'
+export { Secret } from './secret.ts'
+export {
+  buildHealthServer,
+  buildServer,
+  type HealthServerOptions,
+  type RapServer,
+  type ServerOptions,
+  type ServerTls,
+} from './server.ts'
+export {
+  loadTlsFiles,
+  MUTUAL_TLS_DEFAULTS,
+  TLS_DEFAULTS,
+  type TlsFiles,
+  TlsFilesError,
+  type TlsMaterial,
+  type WatchTlsOptions,
+  watchTlsFiles,
+} from './tls.ts'
+export { continueTrace, type TraceContext, traceparentOf } from './trace.ts'

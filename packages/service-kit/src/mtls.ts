@@ -1,0 +1,69 @@
+import type { X509Certificate } from 'node:crypto'
+import type { Socket } from 'node:net'
+import { TLSSocket } from 'node:tls'
+import { certificateThumbprint, identityOfCertificate, parseSpiffeId, type SpiffeKind } from '@rap/pki'
+import type { FastifyRequest, preHandlerAsyncHookHandler } from 'fastify'
+import { commonProblems } from './errors.ts'
+
+/** Who stands at the other end of a connection, by its verified platform certificate. */
+export interface PeerIdentity {
+  readonly kind: SpiffeKind
+  readonly id: string
+  readonly trustDomain: string
+  /** `x5t#S256` of the certificate (RFC 8705 §3.1). */
+  readonly thumbprint: string
+  readonly certificate: X509Certificate
+}
+
+/** A connection keeps its certificate for life, so it is taken apart once. */
+const identities = new WeakMap<Socket, PeerIdentity | null>()
+
+function readIdentity(socket: Socket): PeerIdentity | null {
+  // INVARIANT: `authorized` is true only after the chain was verified against this server's trust bundle.
+  if (!(socket instanceof TLSSocket) || !socket.authorized) return null
+  const certificate = socket.getPeerX509Certificate()
+  if (certificate === undefined) return null
+  const uri = identityOfCertificate(certificate)
+  const identity = uri === undefined ? undefined : parseSpiffeId(uri)
+  if (identity === undefined) return null
+  return { ...identity, thumbprint: certificateThumbprint(certificate.raw), certificate }
+}
+
+/**
+ * The identity of the verified client certificate of a request, or undefined.
+ *
+ * Undefined when there is no certificate, when it was not verified, has expired since the handshake, carries no SPIFFE
+ * ID of this platform, or when its trust domain is not this server's.
+ */
+export function peerIdentity(request: FastifyRequest): PeerIdentity | undefined {
+  const { socket } = request.raw
+  let identity = identities.get(socket)
+  if (identity === undefined) {
+    identity = readIdentity(socket)
+    identities.set(socket, identity)
+  }
+  if (identity === null || identity.trustDomain !== request.server.trustDomain) return undefined
+  // A connection may live longer than the certificate that opened it.
+  if (Date.parse(identity.certificate.validTo) <= Date.now()) return undefined
+  return identity
+}
+
+export interface RequiredIdentity {
+  kind: SpiffeKind
+  /** One id, or several that are welcome; every id of the kind when absent. */
+  id?: string | readonly string[]
+}
+
+/** Fastify `preHandler` (or `onRequest`) that lets only the named identities in; anybody else gets 403 ERR_MTLS_IDENTITY. */
+export function requireIdentity(...allowed: readonly RequiredIdentity[]): preHandlerAsyncHookHandler {
+  return async request => {
+    const peer = peerIdentity(request)
+    const isAllowed = allowed.some(({ kind, id }) => {
+      return peer?.kind === kind && (id === undefined || [id].flat().includes(peer.id))
+    })
+    if (isAllowed) return
+    throw commonProblems.ERR_MTLS_IDENTITY({
+      facts: { received: peer === undefined ? 'none' : `${peer.kind}/${peer.id}` },
+    })
+  }
+}
