@@ -1,6 +1,6 @@
 import { RapError } from './errors.ts'
 import { buildPath, type HttpAnswer, type HttpClient, type HttpRequest } from './http.ts'
-import { Me, TokenGrant } from './model.ts'
+import { type Me, MeAnswer, TokenGrant } from './model.ts'
 import { checked } from './shape.ts'
 
 /** An access token is renewed when it has less than this left, in seconds. */
@@ -53,7 +53,7 @@ export class Account {
   }
 
   /** Logs in again with the cookie of an earlier log-in. Answers false where there is none that holds. */
-  async restore(): Promise<boolean> {
+  async resume(): Promise<boolean> {
     if (this.#tokens !== undefined) return true
     try {
       await this.#single(() => this.#renew({ kind: 'cookie' }))
@@ -76,7 +76,8 @@ export class Account {
 
   async me(): Promise<Me> {
     const { body } = await this.call({ method: 'GET', path: buildPath('/v1/me') })
-    return checked(Me, body, 'a user')
+    const { user, memberships } = checked(MeAnswer, body, 'a user with memberships')
+    return { ...user, memberships }
   }
 
   /** Sends a request as the user; renews the access token before it ends, and once more where the server refuses it. */

@@ -28,7 +28,7 @@ export interface RapClient {
   readonly loggedIn: boolean
   login(options: LoginOptions): Promise<void>
   /** Takes up the log-in of an earlier page with its refresh cookie; false where there is none. Browsers only. */
-  restore(): Promise<boolean>
+  resume(): Promise<boolean>
   logout(): Promise<void>
   me(): Promise<Me>
   readonly organizations: Organizations
@@ -62,7 +62,7 @@ export function createRapClient(options: RapClientOptions): RapClient {
       return account.loggedIn
     },
     login: login => account.login(login),
-    restore: () => account.restore(),
+    resume: () => account.resume(),
     logout: () => account.logout(),
     me: () => account.me(),
     organizations: new Organizations(account),

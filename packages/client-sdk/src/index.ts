@@ -13,6 +13,7 @@ export {
 export type {
   Attachment,
   Me,
+  Membership,
   Organization,
   Page,
   Resource,
@@ -25,7 +26,7 @@ export type { TrustOptions } from './platform/types.ts'
 export type { RdpConnection } from './rdp-connection.ts'
 export type { NewResource, Organizations, PageOptions, ResourceChange, ResourceFilter, Resources } from './resources.ts'
 export type { ResourceSecret } from './sealing.ts'
-export type { AttachOptions, ConnectOptions, Display, PathOptions, RdCleanPathTicket, Session } from './session.ts'
+export type { AttachOptions, ConnectOptions, Display, PathOptions, RdCleanPathTarget, Session } from './session.ts'
 export type { SessionEvent } from './session-events.ts'
 export type { SessionFilter, Sessions, StartOptions } from './sessions.ts'
 export type { Trace, TraceStep } from './trace.ts'

@@ -18,18 +18,32 @@ export const TokenGrant = Type.Object({
 })
 export type TokenGrant = Static<typeof TokenGrant>
 
-export const Membership = Type.Object({ organization_id: Id, organization_name: Type.Optional(Name), role: Name })
-
-/** Who is logged in. */
-export const Me = Type.Object({
+export const User = Type.Object({
   id: Id,
   email: Type.String({ maxLength: 320 }),
-  display_name: Type.Optional(nullable(Name)),
-  memberships: Type.Array(Membership, { maxItems: 1000 }),
+  display_name: Name,
+  /** `owner` for the owner of the whole installation. */
+  platform_role: nullable(Name),
 })
-export type Me = Static<typeof Me>
 
-export const Organization = Type.Object({ id: Id, name: Name, created_at: Type.Optional(Time) })
+/** An organization that a person belongs to, and what the role there permits. */
+export const Membership = Type.Object({
+  organization_id: Id,
+  organization_name: Name,
+  role: Name,
+  permissions: Type.Array(Name, { maxItems: 200 }),
+})
+export type Membership = Static<typeof Membership>
+
+/** Answer of `/v1/me`. */
+export const MeAnswer = Type.Object({ user: User, memberships: Type.Array(Membership, { maxItems: 1000 }) })
+
+/** Who is logged in. */
+export interface Me extends Static<typeof User> {
+  readonly memberships: readonly Membership[]
+}
+
+export const Organization = Type.Object({ id: Id, name: Name, role: Name, created_at: Time })
 export type Organization = Static<typeof Organization>
 
 export const Resource = Type.Object({

@@ -1,5 +1,6 @@
 import { Type } from '@sinclair/typebox'
 import type { Account } from './account.ts'
+import type { RapError } from './errors.ts'
 import { buildPath } from './http.ts'
 import { Organization, type Page, Resource, SecretMetadata } from './model.ts'
 import { type ResourceSecret, sealSecret } from './sealing.ts'
@@ -16,7 +17,7 @@ export interface ResourceFilter extends PageOptions {
 }
 
 export interface NewResource {
-  readonly organization_id: string
+  readonly organizationId: string
   readonly name: string
   readonly protocol?: 'rdp'
   /** `host:port` of the target. */
@@ -25,7 +26,7 @@ export interface NewResource {
   readonly labels?: Readonly<Record<string, string>>
 }
 
-export type ResourceChange = Partial<Omit<NewResource, 'organization_id' | 'protocol'>>
+export type ResourceChange = Partial<Omit<NewResource, 'organizationId' | 'protocol'>>
 
 const page = <T extends Parameters<typeof Type.Array>[0]>(items: T) =>
   Type.Object({
@@ -76,11 +77,11 @@ export class Resources {
     return checked(Resource, body, 'a resource')
   }
 
-  async create(resource: NewResource): Promise<Resource> {
+  async create({ organizationId, protocol = 'rdp', ...resource }: NewResource): Promise<Resource> {
     const { body } = await this.#account.call({
       method: 'POST',
       path: '/v1/resources',
-      body: { protocol: 'rdp', ...resource },
+      body: { organization_id: organizationId, protocol, ...resource },
     })
     return checked(Resource, body, 'a resource')
   }
@@ -96,20 +97,28 @@ export class Resources {
 
   /**
    * Seals the credential to the resolver's key, here, and hands it in; the server passes on bytes that it cannot open.
-   * `expectedVersion` is the version it replaces: another one on the server is refused with ERR_SECRET_VERSION_CONFLICT.
+   * `expectedVersion` is the version it replaces, 0 for none: another one on the server is refused with
+   * ERR_SECRET_VERSION_CONFLICT.
    */
   async setSecret(
     id: string,
     secret: ResourceSecret,
     { expectedVersion }: { expectedVersion?: number } = {},
   ): Promise<SecretMetadata> {
-    const resource = await this.get(id)
-    const { body: sealingKey } = await this.#account.call({ method: 'GET', path: '/v1/secret-sealing-key' })
-    const sealed = await sealSecret(sealingKey, { organizationId: resource.organization_id, resourceId: id }, secret)
-    const { body } = await this.#account.call({
-      method: 'PUT',
-      path: buildPath('/v1/resources', [id, 'secret']),
-      body: { sealed, ...(expectedVersion !== undefined && { expected_version: expectedVersion }) },
+    const { organization_id: organizationId } = await this.get(id)
+    const write = async () => {
+      const { body: sealingKey } = await this.#account.call({ method: 'GET', path: '/v1/secret-sealing-key' })
+      const sealed = await sealSecret(sealingKey, { organizationId, resourceId: id }, secret)
+      return await this.#account.call({
+        method: 'PUT',
+        path: buildPath('/v1/resources', [id, 'secret']),
+        body: { sealed, ...(expectedVersion !== undefined && { expected_version: expectedVersion }) },
+      })
+    }
+    const { body } = await write().catch(async (error: unknown) => {
+      // The key was replaced between the two calls.
+      if ((error as RapError).code === 'ERR_SEALING_KEY_UNKNOWN') return await write()
+      throw error
     })
     return checked(SecretMetadata, body, 'secret metadata')
   }

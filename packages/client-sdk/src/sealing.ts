@@ -40,7 +40,13 @@ export interface SealingPlace {
 export async function sealSecret(sealingKey: unknown, place: SealingPlace, secret: ResourceSecret): Promise<string> {
   const jwk = checked(SealingKey, sealingKey, 'a sealing key')
   const { username, domain, password } = secret
-  const payload = { version: 1, protocol: 'rdp', username, ...(domain !== undefined && { domain }), password }
+  const payload = {
+    version: 1,
+    protocol: 'rdp',
+    username,
+    ...(domain !== undefined && domain !== '' && { domain }),
+    password,
+  }
   const plaintext = new TextEncoder().encode(JSON.stringify(payload))
   try {
     if (plaintext.length > MAX_PAYLOAD_BYTES) throw new RapError('ERR_OPTION_INVALID', 'secret is over the bound')

@@ -54,7 +54,7 @@ export interface AttachOptions {
 }
 
 /** What `<iron-remote-desktop>` needs to connect by itself. INVARIANT: it holds no credential of the target. */
-export interface RdCleanPathTicket {
+export interface RdCleanPathTarget {
   /** WebSocket URL of the worker or the gateway. */
   readonly proxyAddress: string
   /** Token and proof; for one connection, within a minute. */
@@ -160,8 +160,8 @@ export class Session {
     return { candidate, path, trace }
   }
 
-  /** Chooses a path for `<iron-remote-desktop>` and makes its ticket: a token for one bind and a proof for that URL. */
-  async rdCleanPath(options: PathOptions = {}): Promise<RdCleanPathTicket> {
+  /** Chooses a path for `<iron-remote-desktop>` and makes what it needs: a token for one bind and a proof for that URL. */
+  async rdCleanPath(options: PathOptions = {}): Promise<RdCleanPathTarget> {
     const { candidate, path, trace } = await this.chooseCandidate({ ...options, transport: 'rdcleanpath_v1' })
     const { token, proof } = await this.#tokenAndProof(candidate.url)
     return {
