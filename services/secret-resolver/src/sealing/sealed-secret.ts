@@ -82,7 +82,8 @@ export async function openSealedSecret(sealed: string, destination: SealDestinat
 }
 
 function readHeader(sealed: string): SealHeader {
-  if (sealed.split('.', 6).length !== 5) throw new SealError('malformed')
+  const parts = sealed.split('.', 6)
+  if (parts.length !== 5 || !parts.every(isBase64url)) throw new SealError('malformed')
   let header: unknown
   try {
     header = decodeProtectedHeader(sealed)
@@ -91,4 +92,9 @@ function readHeader(sealed: string): SealHeader {
   }
   if (!Value.Check(SealHeader, header)) throw new SealError('header')
   return header
+}
+
+/** One spelling only: no padding, no white space, no stray bits in the last character. */
+function isBase64url(text: string): boolean {
+  return text !== '' && Buffer.from(text, 'base64url').toString('base64url') === text
 }

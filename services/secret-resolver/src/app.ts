@@ -1,0 +1,97 @@
+import {
+  type AuditEvent,
+  appendAuditEvent,
+  buildServer,
+  type Logger,
+  type Metrics,
+  type ProblemError,
+  peerIdentity,
+  type RapServer,
+  type Redis,
+  type Sql,
+  type TlsMaterial,
+} from '@rap/service-kit'
+import type { KeyLookup } from '@rap/token-claims'
+import type { FastifyRequest } from 'fastify'
+import { problemOfRefusedSecret } from './errors.ts'
+import { rateLimit } from './resolve/rate-limit.ts'
+import { addResolveRoute } from './resolve/routes.ts'
+import type { RandomSource } from './secrets/envelope.ts'
+import type { KeyWrapPort } from './secrets/key-wrap.ts'
+import { addSecretRoutes } from './secrets/routes.ts'
+
+/** Largest request body, in bytes: a sealed payload of the largest size and what stands around it. */
+const BODY_LIMIT_BYTES = 16 * 1024
+
+export interface AppOptions {
+  readonly logger: Logger
+  readonly metrics?: Metrics
+  readonly tls: TlsMaterial
+  readonly trustDomain: string
+  readonly sql: Sql
+  readonly redis: Redis
+  readonly keys: KeyWrapPort
+  readonly tokenKeys: KeyLookup
+  readonly issuer: string
+  readonly isProduction: boolean
+  readonly limits: { readonly perWorkerPerMinute: number; readonly perSessionPerMinute: number }
+  readonly now?: () => Date
+  readonly random?: RandomSource
+}
+
+/**
+ * The resolver's server: HTTPS for holders of a platform certificate, each route for one kind of them.
+ * INVARIANT: a handshake without a client certificate of the platform CA fails, so no route sees a stranger.
+ */
+export async function buildApp(options: AppOptions): Promise<RapServer> {
+  const { logger, metrics, sql, redis, limits, now = () => new Date() } = options
+  const app = await buildServer({
+    service: 'secret-resolver',
+    logger,
+    metrics,
+    tls: { ...options.tls, requireClientCertificate: true },
+    trustDomain: options.trustDomain,
+    bodyLimitBytes: BODY_LIMIT_BYTES,
+    healthRoutes: false,
+    mapError: problemOfRefusedSecret,
+    onRefusal: async (problem, request) => {
+      await appendAuditEvent(sql, refusalEvent(problem, request))
+    },
+  })
+  app.addHook('onError', async (_request, reply, error) => {
+    const seconds = (error as Partial<ProblemError>).extras?.retry_after_seconds
+    if (typeof seconds === 'number') reply.header('retry-after', seconds)
+  })
+  const deps = { ...options, now }
+  addSecretRoutes(app, deps)
+  addResolveRoute(app, {
+    ...deps,
+    limitWorker: rateLimit(redis, { name: 'worker', limit: limits.perWorkerPerMinute, windowSeconds: 60 }),
+    limitSession: rateLimit(redis, { name: 'session', limit: limits.perSessionPerMinute, windowSeconds: 60 }),
+  })
+  return app
+}
+
+interface SecretRequest {
+  readonly params?: { readonly organization_id?: string; readonly resource_id?: string }
+  readonly body?: { readonly actor_user_id?: string }
+}
+
+/** The audit event of a refusal: what the problem says of it, filled up with what the request is known to be. */
+function refusalEvent({ audit }: ProblemError, request: FastifyRequest): AuditEvent {
+  const caller = peerIdentity(request)
+  const { params, body } = request as SecretRequest
+  const actor: AuditEvent['actor'] =
+    body?.actor_user_id === undefined
+      ? { kind: caller?.kind ?? 'system', id: caller?.id ?? 'unidentified' }
+      : { kind: 'user', id: body.actor_user_id }
+  return {
+    organization_id: params?.organization_id ?? null,
+    resource_id: params?.resource_id,
+    request_id: request.id,
+    actor,
+    event: 'resource_secret_access_denied',
+    outcome: 'refused',
+    ...audit,
+  }
+}

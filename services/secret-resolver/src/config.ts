@@ -1,0 +1,62 @@
+import { Env } from '@rap/service-kit'
+import { type Static, Type } from '@sinclair/typebox'
+
+/** The environment of the secret-resolver; `docs/operations/configuration.md` is generated from it. */
+export const configSchema = Type.Object({
+  APP_ENV: Env.appEnv(),
+  LOG_LEVEL: Env.logLevel(),
+  SECRET_RESOLVER_HOST: Env.string({ description: 'Address that the HTTPS listener binds to', default: '127.0.0.1' }),
+  SECRET_RESOLVER_PORT: Env.port({ description: 'Port of the HTTPS listener', default: 8444 }),
+  HEALTH_HOST: Env.string({ description: 'Private address of /healthz, /readyz and /metrics', default: '127.0.0.1' }),
+  HEALTH_PORT: Env.port({ description: 'Port of /healthz, /readyz and /metrics', default: 0 }),
+  RAP_TRUST_DOMAIN: Env.string({
+    description: 'SPIFFE trust domain of the platform',
+    default: 'rap.internal',
+    pattern: '^[a-z0-9._-]{1,255}$',
+  }),
+  RAP_PLATFORM_CA_FILE: Env.path({ description: 'Trust bundle of the platform CA, PEM' }),
+  RAP_TLS_CERT_FILE: Env.path({ description: 'Certificate chain of this service, PEM' }),
+  RAP_TLS_KEY_FILE: Env.path({ description: 'Private key of this service, PEM' }),
+  DATABASE_URL: Env.url({
+    description: 'Postgres, as the role that owns the schema `secrets`',
+    protocols: ['postgres:', 'postgresql:'],
+    secret: true,
+  }),
+  REDIS_URL: Env.url({
+    description: 'Redis with the leases of the workers',
+    protocols: ['redis:', 'rediss:'],
+    secret: true,
+  }),
+  CONTROL_PLANE_JWKS_URL: Env.url({
+    description: 'Public signing keys of the control plane',
+    example: 'https://control-plane.rap.internal:8443/.well-known/jwks.json',
+  }),
+  DATA_PLANE_ISSUER: Env.string({
+    description: 'Issuer that lease tokens have to name, the same as in the control plane',
+    default: 'https://rap.internal/control-plane',
+    maxLength: 256,
+  }),
+  SECRET_ENCRYPTION_KEY_B64: Type.Optional(
+    Env.secret({ description: 'The 256-bit master key in base64; or SECRET_ENCRYPTION_KEY_FILE', maxLength: 128 }),
+  ),
+  SECRET_ENCRYPTION_KEY_FILE: Type.Optional(
+    Env.path({ description: 'File with the 256-bit master key; or SECRET_ENCRYPTION_KEY_B64' }),
+  ),
+  SECRET_ENCRYPTION_KEY_ID: Env.string({
+    description: 'Name of the master key; stored with every secret that it protects',
+    pattern: '^[A-Za-z0-9._:-]{1,128}$',
+  }),
+  RESOLVE_LIMIT_PER_WORKER: Env.integer({
+    description: 'Resolves of one worker in a minute, refused ones included',
+    min: 1,
+    max: 1_000_000,
+    default: 600,
+  }),
+  RESOLVE_LIMIT_PER_SESSION: Env.integer({
+    description: 'Resolves for one session in a minute, refused ones included',
+    min: 1,
+    max: 1_000_000,
+    default: 30,
+  }),
+})
+export type Config = Readonly<Static<typeof configSchema>>

@@ -1,0 +1,51 @@
+import { defineProblems, type ProblemError } from '@rap/service-kit'
+import { SealError, type SealRule } from './sealing/sealed-secret.ts'
+import { PayloadError } from './secrets/payload.ts'
+
+/** The problems of this service, beside the common ones of service-kit. */
+export const problems = defineProblems({
+  ERR_RESOURCE_NOT_FOUND: { status: 404, title: 'The organization has no such resource' },
+  ERR_SECRET_NOT_FOUND: { status: 404, title: 'The resource has no secret' },
+  ERR_SECRET_VERSION_CONFLICT: { status: 409, title: 'The secret has another version than expected' },
+  ERR_SECRET_PAYLOAD_INVALID: { status: 422, title: 'The sealed payload is not a secret of version 1' },
+  ERR_SEALED_SECRET_INVALID: { status: 422, title: 'The sealed secret does not open' },
+  ERR_SEALED_SECRET_MISDIRECTED: { status: 422, title: 'The sealed secret is meant for another resource' },
+  ERR_SEALING_KEY_UNKNOWN: {
+    status: 422,
+    title: 'The secret is sealed to a key that is not in use',
+    detail: 'Fetch the sealing key again and seal the payload to it.',
+  },
+  // One shape for every refusal: a worker without the right learns nothing from it. The reason is in audit and log.
+  ERR_RESOLVE_DENIED: { status: 403, title: 'The secret is not resolved' },
+})
+
+const CODE_OF_SEAL_RULE = {
+  too_large: 'ERR_SEALED_SECRET_INVALID',
+  malformed: 'ERR_SEALED_SECRET_INVALID',
+  header: 'ERR_SEALED_SECRET_INVALID',
+  does_not_open: 'ERR_SEALED_SECRET_INVALID',
+  misdirected: 'ERR_SEALED_SECRET_MISDIRECTED',
+  unknown_key: 'ERR_SEALING_KEY_UNKNOWN',
+} as const satisfies Record<SealRule, keyof typeof problems>
+
+/**
+ * A refused secret as a problem that names the rule, and writes `resource_secret_write_refused` into the audit.
+ * Undefined for everything else.
+ */
+export function problemOfRefusedSecret(error: unknown): ProblemError | undefined {
+  if (error instanceof SealError) {
+    const { rule } = error
+    const code = CODE_OF_SEAL_RULE[rule]
+    return problems[code]({ extras: { rule }, facts: { rule }, audit: refusal(code, rule) })
+  }
+  if (error instanceof PayloadError) {
+    const { rule, field, code } = error
+    const facts = { rule, ...(field !== undefined && { field }) }
+    return problems.ERR_SECRET_PAYLOAD_INVALID({ extras: facts, facts, audit: refusal(code, rule) })
+  }
+  return undefined
+}
+
+function refusal(code: string, reason: string) {
+  return { event: 'resource_secret_write_refused', outcome: 'refused', code, details: { reason } } as const
+}

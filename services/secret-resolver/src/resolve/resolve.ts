@@ -1,0 +1,215 @@
+import { type AuditEvent, appendAuditEvent, type Logger, type ProblemError, type Redis } from '@rap/service-kit'
+import { type KeyLookup, type LeaseClaims, TokenError, verifyToken } from '@rap/token-claims'
+import type { CryptoKey } from 'jose'
+import type { Sql } from 'postgres'
+import type { Db } from '../database.ts'
+import { problems } from '../errors.ts'
+import { EnvelopeError, openEnvelope } from '../secrets/envelope.ts'
+import type { KeyWrapPort } from '../secrets/key-wrap.ts'
+import { canonicalPayload, PayloadError } from '../secrets/payload.ts'
+import { type LiveSecretRow, selectLive } from '../secrets/store.ts'
+import { encryptAnswer, importRecipientKey, type RecipientJwk } from './answer.ts'
+import { firstFailing, type ResolveFacts } from './checks.ts'
+import { readLease } from './lease.ts'
+import { insertJti, selectMetadataPayload, selectPlace } from './place.ts'
+import type { RateLimit } from './rate-limit.ts'
+
+export interface ResolveRequest {
+  readonly leaseToken: string
+  readonly recipientJwk: RecipientJwk
+  readonly caller: ResolveFacts['caller']
+  readonly requestId: string
+  readonly logger: Logger
+}
+
+export interface ResolveDeps {
+  readonly sql: Sql
+  readonly redis: Redis
+  readonly keys: KeyWrapPort
+  /** The control plane's public signing keys; rejects where they cannot be had. */
+  readonly tokenKeys: KeyLookup
+  readonly issuer: string
+  readonly isProduction: boolean
+  readonly now: () => Date
+  readonly limitSession: RateLimit
+}
+
+/** A refusal before it is a problem: `verification` is the token's own error code. */
+interface Refusal {
+  readonly reason: string
+  readonly verification?: string | undefined
+}
+
+/** The version that a payload from a resource's metadata is said to have: nothing of it was ever stored. */
+const METADATA_VERSION = 1
+
+/**
+ * Hands one secret to one worker, once: every check of `RESOLVE_CHECKS`, then a JWE to the worker's fresh key.
+ *
+ * Throws ProblemError ERR_RESOLVE_DENIED for every refusal, ERR_RATE_LIMITED, and ERR_UPSTREAM_UNAVAILABLE where a part
+ * that has to be asked is away; then nothing is spent. INVARIANT: the spent token, the decision and its audit event are
+ * one transaction; the plaintext is zero when this returns or throws.
+ */
+export async function resolveSecret(request: ResolveRequest, deps: ResolveDeps): Promise<{ jwe: string }> {
+  const { facts, recipient, verification } = await readRequest(request, deps)
+  const failing = firstFailing('request', facts)
+  if (failing !== undefined) throw denial({ reason: failing.reason, verification }, request, facts.claims)
+  const claims = facts.claims as LeaseClaims
+  await deps.limitSession(claims.session_id)
+  const lease = await readLease(deps.redis, claims.lease_id)
+  const outcome = await deps.sql.begin(async tx =>
+    decide(tx, { ...facts, claims, lease }, { request, deps, recipient: recipient as CryptoKey }),
+  )
+  if ('reason' in outcome) throw denial(outcome, request, claims)
+  return outcome
+}
+
+async function readRequest(request: ResolveRequest, deps: ResolveDeps) {
+  const recipient = await importRecipientKey(request.recipientJwk)
+  let claims: LeaseClaims | undefined
+  let verification: string | undefined
+  try {
+    claims = await verifyToken('lease', request.leaseToken, {
+      keys: deps.tokenKeys,
+      issuer: deps.issuer,
+      nowSeconds: Math.floor(deps.now().getTime() / 1000),
+    })
+  } catch (err) {
+    if (!(err instanceof TokenError)) throw err
+    verification = err.code
+  }
+  const facts: ResolveFacts = {
+    isProduction: deps.isProduction,
+    caller: request.caller,
+    hasRecipientKey: recipient !== undefined,
+    claims,
+    lease: undefined,
+    place: undefined,
+    secret: undefined,
+    isFirstUse: false,
+  }
+  return { facts, recipient, verification }
+}
+
+interface Decision {
+  readonly request: ResolveRequest
+  readonly deps: ResolveDeps
+  readonly recipient: CryptoKey
+}
+
+async function decide(
+  tx: Db,
+  requestFacts: ResolveFacts & { readonly claims: LeaseClaims },
+  { request, deps, recipient }: Decision,
+): Promise<{ jwe: string } | Refusal> {
+  const { claims } = requestFacts
+  const [place] = await selectPlace(tx, claims)
+  const [secret] = typeof place?.resource_secret_ref === 'string' ? await selectLive(tx, place.resource_secret_ref) : []
+  const facts = { ...requestFacts, place, secret }
+  const failing = firstFailing('state', facts)
+  if (failing !== undefined) return failing
+  const [spent] = await insertJti(tx, claims)
+  const replayed = firstFailing('use', { ...facts, isFirstUse: spent !== undefined })
+  if (replayed !== undefined) return replayed
+
+  const payload = await openPayload(tx, claims, { secret, request, deps })
+  if (!Buffer.isBuffer(payload)) return payload
+  try {
+    const jwe = await encryptAnswer(payload, recipient, claims.jti)
+    await appendAuditEvent(tx, {
+      ...auditOf(request, claims),
+      event: 'resource_secret_accessed',
+      outcome: 'ok',
+      details: { version: secret?.version ?? null, lease_id: claims.lease_id, from_metadata: secret === undefined },
+    })
+    return { jwe }
+  } finally {
+    payload.fill(0)
+  }
+}
+
+async function openPayload(
+  tx: Db,
+  claims: LeaseClaims,
+  { secret, request, deps }: { secret: LiveSecretRow | undefined; request: ResolveRequest; deps: ResolveDeps },
+): Promise<Buffer | Refusal> {
+  try {
+    return secret === undefined ? await openMetadata(tx, claims.resource_id) : await openStored(secret, deps.keys)
+  } catch (err) {
+    if (err instanceof PayloadError) return { reason: 'metadata_credentials_invalid' }
+    if (!(err instanceof EnvelopeError)) throw err
+    // Nobody but an operator can put this right: the row was changed, or its key is another one than its id says.
+    request.logger.error(
+      {
+        event: 'secret_does_not_open',
+        secret_ref: secret?.secret_ref,
+        version: secret?.version,
+        key_id: secret?.key_id,
+      },
+      'stored secret does not open',
+    )
+    return { reason: 'secret_does_not_open' }
+  }
+}
+
+async function openStored(row: LiveSecretRow, keys: KeyWrapPort): Promise<Buffer> {
+  const envelope = {
+    ciphertext: row.ciphertext,
+    nonce: row.nonce,
+    keyId: row.key_id,
+    algorithm: row.algorithm,
+    wrappedDataKey: row.wrapped_data_key,
+    payloadSha256: row.payload_sha256,
+  }
+  const place = {
+    organizationId: row.organization_id,
+    resourceId: row.resource_id,
+    secretRef: row.secret_ref,
+    version: row.version,
+  }
+  return await openEnvelope(envelope, place, keys)
+}
+
+async function openMetadata(tx: Db, resourceId: string): Promise<Buffer> {
+  const [row] = await selectMetadataPayload(tx, resourceId)
+  if (row === undefined) throw new PayloadError('missing_field')
+  try {
+    return canonicalPayload(row.payload, METADATA_VERSION)
+  } finally {
+    row.payload.fill(0)
+  }
+}
+
+/** What the caller sees is the same for every reason; the reason goes to the audit and the log. */
+function denial(refusal: Refusal, request: ResolveRequest, claims: LeaseClaims | undefined): ProblemError {
+  const { reason, verification } = refusal
+  const details = { reason, ...(verification !== undefined && { verification }) }
+  return problems.ERR_RESOLVE_DENIED({
+    facts: { ...details, session_id: claims?.session_id, attachment_id: claims?.attachment_id },
+    audit: {
+      ...auditOf(request, claims),
+      event: 'resource_secret_access_denied',
+      outcome: 'refused',
+      code: 'ERR_RESOLVE_DENIED',
+      details,
+    },
+  })
+}
+
+/** Ids only; `claims` are verified ones, so nothing that a stranger wrote gets into the audit. */
+function auditOf({ caller, requestId }: ResolveRequest, claims: LeaseClaims | undefined) {
+  const actor: AuditEvent['actor'] =
+    caller === undefined
+      ? { kind: 'system', id: 'unidentified' }
+      : { kind: caller.kind === 'worker' ? 'worker' : 'service', id: caller.id }
+  return {
+    organization_id: claims?.organization_id ?? null,
+    actor,
+    worker_id: claims?.worker_id,
+    session_id: claims?.session_id,
+    attachment_id: claims?.attachment_id,
+    resource_id: claims?.resource_id,
+    secret_ref: claims?.secret_ref ?? undefined,
+    request_id: requestId,
+  }
+}
