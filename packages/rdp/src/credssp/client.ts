@@ -8,7 +8,7 @@ import { MECHANISM, SpnegoClient } from './spnego.ts'
 import { encodeTsCredentials } from './ts-credentials.ts'
 import { decodeTsRequest, encodeTsRequest, type TsRequest, tsRequestSize } from './ts-request.ts'
 
-/** The version this client speaks. Spec: [MS-CSSP] §2.2.1. */
+/** The highest version this client speaks. Spec: [MS-CSSP] §2.2.1. */
 export const CREDSSP_VERSION = 6
 const CLIENT_NONCE_BYTES = 32
 /** No mechanism needs more; a server that keeps asking is ended. */
@@ -33,6 +33,8 @@ export interface CredSspOptions {
   readonly nowFileTime: bigint
   /** The lowest version a server may speak. Default 2; below 5 the binding to its key has no nonce (CVE-2018-0886). */
   readonly minimumVersion?: number
+  /** The version this client offers. Default 6; lower ones are for servers that choke on it. */
+  readonly offeredVersion?: number
   /**
    * How the NTLM messages travel in negoTokens. Default 'ntlm', as they are: what Windows clients send without
    * Kerberos, and the only form FreeRDP 2 servers read. 'spnego' wraps them (RFC 4178).
@@ -80,14 +82,14 @@ export class CredSspClient {
 
   /** The version both sides speak, once the server has spoken. */
   get version(): number | undefined {
-    return this.#serverVersion === undefined ? undefined : Math.min(this.#serverVersion, CREDSSP_VERSION)
+    return this.#serverVersion === undefined ? undefined : Math.min(this.#serverVersion, this.#offeredVersion)
   }
 
   /** The first TSRequest. */
   start(): Uint8Array {
     if (this.#state !== 'initial') throw new TypeError('client has been started before')
     this.#state = 'negotiating'
-    return encodeTsRequest({ version: CREDSSP_VERSION, negoToken: this.#context.initiate() })
+    return this.#request({ negoToken: this.#context.initiate() })
   }
 
   /** Size in bytes of the next TSRequest, at most 64 KiB, or undefined while `buffered` cannot tell. */
@@ -141,11 +143,10 @@ export class CredSspClient {
     const answer = this.#context.respond(negoToken)
     if (!this.#context.established) {
       if (answer === undefined) throw unexpected()
-      return { send: [encodeTsRequest({ version: CREDSSP_VERSION, negoToken: answer })], done: false }
+      return { send: [this.#request({ negoToken: answer })], done: false }
     }
     const binding = this.#binding()
-    const next = encodeTsRequest({
-      version: CREDSSP_VERSION,
+    const next = this.#request({
       ...(answer && { negoToken: answer }),
       pubKeyAuth: this.#context.seal(clientPublicKeyProof(binding)),
       ...(binding.version >= 5 && { clientNonce: this.#clientNonce }),
@@ -166,7 +167,16 @@ export class CredSspClient {
     credentials.fill(0)
     this.#context.destroy()
     this.#state = 'done'
-    return { send: [encodeTsRequest({ version: CREDSSP_VERSION, authInfo: sealed })], done: true }
+    return { send: [this.#request({ authInfo: sealed })], done: true }
+  }
+
+  get #offeredVersion(): number {
+    return this.#options.offeredVersion ?? CREDSSP_VERSION
+  }
+
+  /** The same version in every message: a server ends the logon when it changes. */
+  #request(fields: Omit<TsRequest, 'version'>): Uint8Array {
+    return encodeTsRequest({ version: this.#offeredVersion, ...fields })
   }
 
   #binding() {
@@ -209,7 +219,8 @@ function unexpected(): CredSspError {
 }
 
 function checkOptions(options: CredSspOptions): void {
-  const { username, domain, targetName, workstation, password, serverPublicKey, minimumVersion = 2 } = options
+  const { username, domain, targetName, workstation, password, serverPublicKey } = options
+  const { minimumVersion = 2, offeredVersion = CREDSSP_VERSION } = options
   for (const name of [username, domain, targetName, workstation]) {
     if (name.length > MAX_NAME_UNITS || !name.isWellFormed()) throw new TypeError('name is too long or not Unicode')
   }
@@ -217,5 +228,7 @@ function checkOptions(options: CredSspOptions): void {
   if (username === '') throw new TypeError('user name is empty')
   if (password.length > MAX_PASSWORD_BYTES || password.length % 2 !== 0) throw new TypeError('password is not UTF-16LE')
   if (serverPublicKey.length === 0) throw new TypeError('public key is empty')
-  if (!(2 <= minimumVersion && minimumVersion <= CREDSSP_VERSION)) throw new TypeError('minimum version is not 2 to 6')
+  if (!(2 <= minimumVersion && minimumVersion <= offeredVersion && offeredVersion <= CREDSSP_VERSION)) {
+    throw new TypeError('versions are not 2 to 6')
+  }
 }
