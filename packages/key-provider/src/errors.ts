@@ -1,0 +1,29 @@
+/** Every way this package refuses. */
+export type KeyProviderErrorCode =
+  | 'ERR_KEY_SOURCE'
+  | 'ERR_KEY_ID_INVALID'
+  | 'ERR_KEY_ENCODING'
+  | 'ERR_KEY_LENGTH'
+  | 'ERR_KEY_WEAK'
+  | 'ERR_KEY_FILE_UNREADABLE'
+  | 'ERR_KEY_FILE_PERMISSIONS'
+  | 'ERR_KEY_UNKNOWN'
+  | 'ERR_KEY_DUPLICATE'
+  | 'ERR_KEY_DESTROYED'
+  | 'ERR_KEY_INPUT_LENGTH'
+  | 'ERR_KEY_UNWRAP_FAILED'
+
+export type KeyProviderFacts = Readonly<Record<string, string | number>>
+
+export class KeyProviderError extends Error {
+  override readonly name = 'KeyProviderError'
+  readonly code: KeyProviderErrorCode
+  /** Key ids, paths, modes and lengths only. INVARIANT: never key material. */
+  readonly facts: KeyProviderFacts
+
+  constructor(code: KeyProviderErrorCode, message: string, facts: KeyProviderFacts = {}, options?: ErrorOptions) {
+    super(message, options)
+    this.code = code
+    this.facts = facts
+  }
+}

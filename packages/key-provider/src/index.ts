@@ -1,0 +1,5 @@
+export { KeyProviderError, type KeyProviderErrorCode, type KeyProviderFacts } from './errors.ts'
+export { KeyRing, type WrappedKey } from './key-ring.ts'
+export { KEY_BYTES, type LocalKeyOptions, LocalKeyProvider } from './local-key.ts'
+export { type LocalKeySource, openLocalKey } from './open-local-key.ts'
+export { isKeyId, type KeyDescription, type KeyProvider, MAX_CONTEXT_BYTES, MAX_DATA_KEY_BYTES } from './provider.ts'
