@@ -1,3 +1,4 @@
+export { type BrowserOptions, launchBrowser, type TestBrowser } from './browser.ts'
 export {
   browserInstallCommand,
   type DebianPackage,
@@ -9,6 +10,7 @@ export {
 } from './debian-packages.ts'
 export { TestkitError, type TestkitErrorCode, type TestkitErrorFacts } from './errors.ts'
 export { freePort } from './free-port.ts'
+export { isListening } from './is-listening.ts'
 export { type PostgresOptions, type PostgresServer, startPostgres } from './postgres.ts'
 export { removePostgresData } from './postgres-data-dir.ts'
 export { type ProcessExit, type ProcessOptions, type RunningProcess, startProcess } from './process.ts'
@@ -19,3 +21,4 @@ export { type CommandOptions, runCommand } from './run-command.ts'
 export { type ShadowOptions, type ShadowServer, startShadow } from './shadow.ts'
 export { type TempDir, tempDir } from './temp-dir.ts'
 export { type WaitOptions, waitFor } from './wait-for.ts'
+export { canStartXrdp, startXrdp, type XrdpOptions, type XrdpServer } from './xrdp.ts'

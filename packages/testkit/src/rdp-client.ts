@@ -16,6 +16,8 @@ export interface RdpClientOptions {
 }
 
 export interface RdpClient {
+  /** DISPLAY and XAUTHORITY of the screen that it shows the desktop on. */
+  readonly env: Readonly<Record<string, string>>
   /** Settles when the client has ended, with its exit code. */
   readonly exited: RunningProcess['exited']
   log(): string
@@ -52,6 +54,7 @@ export async function startRdpClient(options: RdpClientOptions): Promise<RdpClie
     env,
   })
   return {
+    env: x.env,
     exited: client.exited,
     log: () => client.log(),
     async type(text) {

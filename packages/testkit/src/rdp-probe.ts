@@ -27,7 +27,9 @@ export async function probeRdpCertificate(host: string, port: number): Promise<B
     const secure = tls.connect({ socket, rejectUnauthorized: false })
     await once(secure, 'secureConnect')
     const certificate = secure.getPeerX509Certificate()
-    secure.destroy()
+    // A polite end, so that the server logs no error.
+    secure.end()
+    await once(secure, 'close')
     if (certificate === undefined) throw new TestkitError('ERR_TESTKIT_NOT_SUPPORTED', 'the server has no certificate')
     return certificate.raw
   } finally {

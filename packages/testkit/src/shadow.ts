@@ -92,7 +92,7 @@ export async function startShadow(options: ShadowOptions): Promise<ShadowServer>
     const port = options.port ?? (await freePort())
     const access =
       options.security === 'nla' ? ['/sec:nla', '+auth', `/sam-file:${path('sam')}`] : ['/sec:tls', '-auth']
-    let der = Buffer.alloc(0)
+    let der: Buffer = Buffer.alloc(0)
     const server = await startProcess({
       name: 'freerdp-shadow-cli',
       command,
