@@ -1,5 +1,5 @@
 import fastifyWebsocket from '@fastify/websocket'
-import { DATA_PLANE_PATH, MAX_MESSAGE_BYTES } from '@rap/data-plane-protocol'
+import { BIND_TIMEOUT_MS, DATA_PLANE_PATH, MAX_MESSAGE_BYTES } from '@rap/data-plane-protocol'
 import {
   buildServer,
   commonProblems,
@@ -28,6 +28,8 @@ export interface GatewayDeps {
   readonly tls?: TlsMaterial | undefined
   /** Aborted when no further connection is to be taken. */
   readonly draining: AbortSignal
+  /** Default: the protocol's own 10 seconds. */
+  readonly bindTimeoutMs?: number
 }
 
 export interface Gateway {
@@ -68,6 +70,7 @@ export async function buildGateway(deps: GatewayDeps): Promise<Gateway> {
     issuer: config.DATA_PLANE_ISSUER,
     metrics,
     limits,
+    bindTimeoutMs: deps.bindTimeoutMs ?? BIND_TIMEOUT_MS,
   })
   const app = await buildServer({
     service: 'gateway',

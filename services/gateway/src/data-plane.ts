@@ -5,7 +5,7 @@ import { type DataPlaneClaims, TokenError, verifyToken } from '@rap/token-claims
 import type { WebSocket } from 'ws'
 import type { ConnectionLimits } from './connection-limits.ts'
 import { type Dialect, dialectOf, readFirstMessage } from './first-message.ts'
-import { type FirstMessages, firstMessages } from './first-messages.ts'
+import { firstMessages, type RawMessage } from './first-messages.ts'
 import type { GatewayMetrics } from './gateway-metrics.ts'
 import { Refusal } from './refusal.ts'
 import { type Direction, relay } from './relay.ts'
@@ -23,6 +23,8 @@ export interface DataPlaneDeps {
   readonly issuer: string
   readonly metrics: GatewayMetrics
   readonly limits: ConnectionLimits
+  /** How long a client may take to its first message, in milliseconds. */
+  readonly bindTimeoutMs: number
 }
 
 /** One client's connection, from its upgrade to its end. */
@@ -36,7 +38,13 @@ export interface ClientConnection {
   readonly requestId: string
 }
 
-/** Everything that holds a connection of its own open, so that a drain can end it. */
+/** A client whose token verifies, and an open connection to its worker. */
+interface Reached {
+  readonly claims: DataPlaneClaims
+  readonly worker: WebSocket
+}
+
+/** A connection that a drain can end. */
 export interface LiveConnection {
   close(reason: CloseReason): void
   terminate(): void
@@ -57,55 +65,45 @@ export class DataPlane {
 
   /** Serves one connection to its end; never rejects. */
   async serve(client: ClientConnection): Promise<void> {
-    const { socket, logger } = client
+    const { socket } = client
     let dialect: Dialect | undefined
-    const live: LiveConnection = {
-      close: reason => closeWithReason(socket, reason, dialect),
-      terminate: () => socket.terminate(),
-    }
+    const close = (reason: CloseReason) => closeWithReason(socket, reason, dialect)
+    const live = { close, terminate: () => socket.terminate() }
     this.#live.add(live)
     try {
-      const messages = await firstMessages(socket, client.stream)
+      const messages = await firstMessages(socket, client.stream, this.#deps.bindTimeoutMs)
       dialect = dialectOf(messages.first.isBinary)
-      await this.#carry(client, messages)
+      const { claims, worker } = await this.#reachWorker(client, messages.first)
+      for (const { data, isBinary } of messages.take()) worker.send(data, { binary: isBinary, compress: false })
+      // From here on an RDCleanPath client reads binary messages as RDP, so nothing but a close frame may be sent to it.
+      if (dialect === 'rdcleanpath') dialect = undefined
+      await this.#relay(client, { claims, worker, onWorkerLost: () => close('ERR_WORKER_UNREACHABLE') })
     } catch (error) {
       const refusal = error instanceof Refusal ? error : new Refusal('ERR_INTERNAL', 'unexpected', { cause: error })
-      this.#deps.metrics.refusals.inc({ reason: refusal.reason })
-      const level = refusal.reason === 'ERR_INTERNAL' ? 'error' : 'info'
-      logger[level](
-        {
-          event: 'data_plane_refused',
-          reason: refusal.reason,
-          finding: refusal.finding,
-          close_code: CLOSE_REASONS[refusal.told].code,
-          ...(refusal.cause !== undefined && { err: refusal.cause }),
-        },
-        'data plane refused',
-      )
-      closeWithReason(socket, refusal.told, dialect)
+      this.#logRefusal(client.logger, refusal)
+      close(refusal.told)
     } finally {
       this.#live.delete(live)
     }
   }
 
-  async #carry(client: ClientConnection, messages: FirstMessages): Promise<void> {
-    const { socket, onVerified, requestId } = client
-    const { first } = messages
+  #logRefusal(logger: Logger, { reason, finding, told, cause }: Refusal): void {
+    this.#deps.metrics.refusals.inc({ reason })
+    const close_code = CLOSE_REASONS[told].code
+    const fields = {
+      event: 'data_plane_refused',
+      reason,
+      finding,
+      close_code,
+      ...(cause !== undefined && { err: cause }),
+    }
+    logger[reason === 'ERR_INTERNAL' ? 'error' : 'info'](fields, 'data plane refused')
+  }
+
+  async #reachWorker({ socket, onVerified, requestId }: ClientConnection, first: RawMessage): Promise<Reached> {
     const claims = await this.#verify(readFirstMessage(first.data, first.isBinary).token)
     onVerified()
-    const { session_id, attachment_id, worker_id, user_id, organization_id, resource_id } = {
-      ...claims,
-      user_id: claims.sub,
-    }
-    const logger = client.logger.child({ session_id, attachment_id, worker_id, user_id, organization_id, resource_id })
-    const worker = await this.#dial(claims, socket, requestId)
-    try {
-      for (const { data, isBinary } of messages.take()) worker.send(data, { binary: isBinary, compress: false })
-      await this.#relay(socket, worker, logger)
-    } finally {
-      // Where the relay ended, this only bounds how long the worker may take to say good-bye.
-      if (socket.readyState === socket.CLOSED && worker.readyState === worker.OPEN) worker.close(1001)
-    }
+    return { claims, worker: await this.#dial(claims, socket, requestId) }
   }
 
   async #verify(token: string): Promise<DataPlaneClaims> {
@@ -143,13 +141,18 @@ export class DataPlane {
     }
   }
 
-  async #relay(client: WebSocket, worker: WebSocket, logger: Logger): Promise<void> {
+  async #relay(
+    { socket, logger: parent }: ClientConnection,
+    { claims, worker, onWorkerLost }: Reached & { onWorkerLost: () => void },
+  ): Promise<void> {
     const { metrics, limits } = this.#deps
+    const { session_id, attachment_id, worker_id, organization_id, resource_id, sub: user_id } = claims
+    const logger = parent.child({ session_id, attachment_id, worker_id, user_id, organization_id, resource_id })
     const bytes: Record<Direction, number> = { client_to_worker: 0, worker_to_client: 0 }
     const startedAt = performance.now()
     logger.info({ event: 'data_plane_relay_started', connection_count: limits.connections }, 'relay started')
-    const end = await relay(client, worker, {
-      lostWorker: { code: CLOSE_REASONS.ERR_WORKER_UNREACHABLE.code, reason: 'ERR_WORKER_UNREACHABLE' },
+    const end = await relay(socket, worker, {
+      onWorkerLost,
       observer: {
         onBytes: (direction, count) => {
           bytes[direction] += count

@@ -1,5 +1,5 @@
 import type { Socket } from 'node:net'
-import { BIND_TIMEOUT_MS, MAX_BIND_BYTES } from '@rap/data-plane-protocol'
+import { MAX_BIND_BYTES } from '@rap/data-plane-protocol'
 import type { WebSocket } from 'ws'
 import { Refusal } from './refusal.ts'
 
@@ -26,11 +26,7 @@ export interface FirstMessages {
  * Waits for the first message and pauses the socket right after it.
  * Throws Refusal ERR_BIND_TIMEOUT, ERR_RELAY_MESSAGE_TOO_LARGE, or ERR_BIND_MALFORMED where the client leaves before.
  */
-export function firstMessages(
-  socket: WebSocket,
-  stream: Socket,
-  { timeoutMs = BIND_TIMEOUT_MS }: { timeoutMs?: number } = {},
-): Promise<FirstMessages> {
+export function firstMessages(socket: WebSocket, stream: Socket, timeoutMs: number): Promise<FirstMessages> {
   return new Promise((resolve, reject) => {
     const held: RawMessage[] = []
     let received = 0

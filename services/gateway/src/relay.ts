@@ -24,8 +24,8 @@ export interface RelayEnd {
 
 export interface RelayOptions {
   readonly observer: RelayObserver
-  /** What a client is told when the worker's connection ends without a close frame. */
-  readonly lostWorker: { readonly code: number; readonly reason: string }
+  /** Tells the client that the worker's connection has ended without a close frame. */
+  readonly onWorkerLost: () => void
   readonly pingIntervalMs?: number
   readonly deadAfterMs?: number
 }
@@ -35,7 +35,7 @@ export interface RelayOptions {
  * the other one then ends with the same close code and reason. Neither end can fill this process's memory.
  */
 export function relay(client: WebSocket, worker: WebSocket, options: RelayOptions): Promise<RelayEnd> {
-  const { observer, lostWorker, pingIntervalMs = PING_INTERVAL_MS, deadAfterMs = DEAD_AFTER_MS } = options
+  const { observer, onWorkerLost, pingIntervalMs = PING_INTERVAL_MS, deadAfterMs = DEAD_AFTER_MS } = options
   const ended = Promise.withResolvers<RelayEnd>()
   pump(client, worker, 'client_to_worker', observer)
   pump(worker, client, 'worker_to_client', observer)
@@ -47,7 +47,7 @@ export function relay(client: WebSocket, worker: WebSocket, options: RelayOption
   })
   worker.once('close', (code, reason) => {
     ended.resolve({ endedBy: 'worker', code })
-    if (code === 1006) closeLike(client, lostWorker.code, Buffer.from(lostWorker.reason))
+    if (code === 1006) onWorkerLost()
     else closeLike(client, code, reason)
   })
   const onDead = (end: WebSocket) => {

@@ -1,5 +1,5 @@
 import { CLOSE_REASONS, type CloseReason } from '@rap/data-plane-protocol'
-import { encodeRdCleanPathError } from '@rap/rdp'
+import { encodeRdCleanPathAnswer, RDCLEANPATH_ERROR } from '@rap/rdp'
 import type { WebSocket } from 'ws'
 import type { Dialect } from './first-message.ts'
 
@@ -21,6 +21,9 @@ export function closeWithReason(socket: WebSocket, reason: CloseReason, dialect?
   socket.resume()
   if (socket.readyState !== socket.OPEN) return
   if (dialect === 'json') socket.send(JSON.stringify({ type: 'closing', code, reason, detail }))
-  if (dialect === 'rdcleanpath') socket.send(encodeRdCleanPathError({ httpStatusCode: HTTP_STATUS[code] ?? 401 }))
+  if (dialect === 'rdcleanpath') {
+    const httpStatusCode = HTTP_STATUS[code] ?? 401
+    socket.send(encodeRdCleanPathAnswer({ type: 'error', errorCode: RDCLEANPATH_ERROR.GENERAL, httpStatusCode }))
+  }
   socket.close(code, reason)
 }

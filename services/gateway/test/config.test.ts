@@ -1,0 +1,38 @@
+import { loadConfig } from '@rap/service-kit'
+import t from 'tap'
+import { checkConfig, configSchema, publicTlsFiles } from '../src/config.ts'
+
+const BASE = {
+  RAP_PLATFORM_CA_FILE: '/ca.pem',
+  RAP_TLS_CERT_FILE: '/cert.pem',
+  RAP_TLS_KEY_FILE: '/key.pem',
+  REDIS_URL: 'redis://127.0.0.1:6379/0',
+  CONTROL_PLANE_JWKS_URL: 'https://rap.example/.well-known/jwks.json',
+}
+const load = (env: Record<string, string>) => loadConfig(configSchema, { ...BASE, ...env }, { check: checkConfig })
+
+t.test('the platform certificate serves where there is no public one', async t => {
+  t.same(publicTlsFiles(load({})), { certFile: '/cert.pem', keyFile: '/key.pem' })
+  const own = { GATEWAY_TLS_CERT_FILE: '/a.pem', GATEWAY_TLS_KEY_FILE: '/b.pem' }
+  t.same(publicTlsFiles(load(own)), { certFile: '/a.pem', keyFile: '/b.pem' })
+})
+
+t.test('an environment that would weaken the gateway is refused', async t => {
+  const noCertificate = { RAP_TLS_CERT_FILE: '', RAP_TLS_KEY_FILE: '' }
+  for (const [variable, env] of [
+    ['GATEWAY_PLAINTEXT', { GATEWAY_PLAINTEXT: 'true', GATEWAY_HOST: '0.0.0.0' }],
+    ['GATEWAY_PLAINTEXT', { GATEWAY_PLAINTEXT: 'true', GATEWAY_HOST: '127.0.0.1.evil.example' }],
+    ['GATEWAY_TLS_CERT_FILE', noCertificate],
+    ['GATEWAY_TLS_KEY_FILE', { GATEWAY_TLS_CERT_FILE: '/a.pem' }],
+    ['GATEWAY_PUBLIC_URL', { GATEWAY_PUBLIC_URL: 'ws://rap.example/data-plane/v1', APP_ENV: 'development' }],
+    ['GATEWAY_PUBLIC_URL', { GATEWAY_PUBLIC_URL: 'ws://localhost/data-plane/v1' }],
+    ['CONTROL_PLANE_JWKS_URL', { CONTROL_PLANE_JWKS_URL: 'http://rap.example/.well-known/jwks.json' }],
+  ] as const) {
+    t.throws(
+      () => load(env as Record<string, string>),
+      { code: 'ERR_CONFIG_INVALID', issues: [{ variable }] },
+      variable,
+    )
+  }
+  t.ok(load({ ...noCertificate, GATEWAY_PLAINTEXT: 'true', GATEWAY_HOST: '127.0.0.1' }))
+})
