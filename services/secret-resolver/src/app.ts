@@ -13,7 +13,7 @@ import {
 } from '@rap/service-kit'
 import type { KeyLookup } from '@rap/token-claims'
 import type { FastifyRequest } from 'fastify'
-import { problemOfRefusedSecret } from './errors.ts'
+import { problemOfDatabase, problemOfRefusedSecret } from './errors.ts'
 import { rateLimit } from './resolve/rate-limit.ts'
 import { addResolveRoute } from './resolve/routes.ts'
 import type { RandomSource } from './secrets/envelope.ts'
@@ -53,7 +53,7 @@ export async function buildApp(options: AppOptions): Promise<RapServer> {
     trustDomain: options.trustDomain,
     bodyLimitBytes: BODY_LIMIT_BYTES,
     healthRoutes: false,
-    mapError: problemOfRefusedSecret,
+    mapError: error => problemOfRefusedSecret(error) ?? problemOfDatabase(error),
     onRefusal: async (problem, request) => {
       await appendAuditEvent(sql, refusalEvent(problem, request))
     },
@@ -74,7 +74,7 @@ export async function buildApp(options: AppOptions): Promise<RapServer> {
 
 interface SecretRequest {
   readonly params?: { readonly organization_id?: string; readonly resource_id?: string }
-  readonly body?: { readonly actor_user_id?: string }
+  readonly body?: { readonly actor_user_id?: string; readonly request_id?: string }
 }
 
 /** The audit event of a refusal: what the problem says of it, filled up with what the request is known to be. */
@@ -88,7 +88,7 @@ function refusalEvent({ audit }: ProblemError, request: FastifyRequest): AuditEv
   return {
     organization_id: params?.organization_id ?? null,
     resource_id: params?.resource_id,
-    request_id: request.id,
+    request_id: body?.request_id ?? request.id,
     actor,
     event: 'resource_secret_access_denied',
     outcome: 'refused',

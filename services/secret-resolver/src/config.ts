@@ -44,7 +44,7 @@ export const configSchema = Type.Object({
   ),
   SECRET_ENCRYPTION_KEY_ID: Env.string({
     description: 'Name of the master key; stored with every secret that it protects',
-    pattern: '^[A-Za-z0-9._:-]{1,128}$',
+    pattern: '^[A-Za-z0-9][A-Za-z0-9._:-]{0,127}$',
   }),
   RESOLVE_LIMIT_PER_WORKER: Env.integer({
     description: 'Resolves of one worker in a minute, refused ones included',
@@ -60,3 +60,11 @@ export const configSchema = Type.Object({
   }),
 })
 export type Config = Readonly<Static<typeof configSchema>>
+
+/** Rules between variables. */
+export function checkConfig(config: Config, problem: (variable: string, message: string) => void): void {
+  const { SECRET_ENCRYPTION_KEY_B64: text, SECRET_ENCRYPTION_KEY_FILE: file } = config
+  if ((text === undefined) === (file === undefined)) {
+    problem('SECRET_ENCRYPTION_KEY_FILE', 'exactly one of this and SECRET_ENCRYPTION_KEY_B64 must be set')
+  }
+}

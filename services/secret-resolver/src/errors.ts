@@ -1,4 +1,4 @@
-import { defineProblems, type ProblemError } from '@rap/service-kit'
+import { commonProblems, defineProblems, type ProblemError } from '@rap/service-kit'
 import { SealError, type SealRule } from './sealing/sealed-secret.ts'
 import { PayloadError } from './secrets/payload.ts'
 
@@ -48,4 +48,32 @@ export function problemOfRefusedSecret(error: unknown): ProblemError | undefined
 
 function refusal(code: string, reason: string) {
   return { event: 'resource_secret_write_refused', outcome: 'refused', code, details: { reason } } as const
+}
+
+/** postgres.js' own codes for a server that is not there, and the system's. */
+const CONNECTION_CODES = new Set([
+  'CONNECTION_CLOSED',
+  'CONNECTION_ENDED',
+  'CONNECTION_DESTROYED',
+  'CONNECT_TIMEOUT',
+  'ECONNREFUSED',
+  'ECONNRESET',
+  'EPIPE',
+  'ENOTFOUND',
+  'EAI_AGAIN',
+  'EHOSTUNREACH',
+  'ETIMEDOUT',
+])
+
+/**
+ * SQLSTATE classes and codes that pass: connection (08), resources (53), shutdown and cancel (57), a lock that was not
+ * had in time (55P03); and a schema, table, function or right of the control plane's that is not there yet.
+ */
+const PASSING_SQLSTATE = /^(08|53|57)|^(55P03|42501|42P01|42883|3F000)$/
+
+/** A database that cannot do its part now, as ERR_UPSTREAM_UNAVAILABLE: the caller may try again. Undefined for the rest. */
+export function problemOfDatabase(error: unknown): ProblemError | undefined {
+  const code = (error as { code?: unknown } | null)?.code
+  if (typeof code !== 'string' || !(CONNECTION_CODES.has(code) || PASSING_SQLSTATE.test(code))) return undefined
+  return commonProblems.ERR_UPSTREAM_UNAVAILABLE({ cause: error, facts: { component: 'database' } })
 }

@@ -1,6 +1,7 @@
 import { commonProblems, type Redis } from '@rap/service-kit'
+import { askRedis } from './lease.ts'
 
-/** Counts one use for `id`; throws ProblemError ERR_RATE_LIMITED where the window's limit is passed. */
+/** Counts one use for `id`; throws ProblemError ERR_RATE_LIMITED where the window's limit is passed, or what `askRedis` throws. */
 export type RateLimit = (id: string) => Promise<void>
 
 export interface RateLimitOptions {
@@ -25,7 +26,7 @@ return {count, redis.call('PTTL', KEYS[1])}
 export function rateLimit(redis: Redis, { name, limit, windowSeconds }: RateLimitOptions): RateLimit {
   return async id => {
     const key = `rap:secret-resolver:rate:${name}:${id}`
-    const [count, remainingMs] = (await redis.eval(COUNT, 1, key, windowSeconds * 1000)) as [number, number]
+    const [count, remainingMs] = (await askRedis(redis.eval(COUNT, 1, key, windowSeconds * 1000))) as [number, number]
     if (count <= limit) return
     throw commonProblems.ERR_RATE_LIMITED({
       facts: { limit: name, count },

@@ -1,7 +1,7 @@
 import { createPrivateKey, createPublicKey, generateKeyPair, type KeyObject } from 'node:crypto'
 import { promisify } from 'node:util'
 import { jwkThumbprint } from '@rap/token-claims'
-import type { KeyWrapPort } from '../secrets/key-wrap.ts'
+import { type KeyWrapPort, unwrapKey } from '../secrets/key-wrap.ts'
 import { SEAL_ALG } from './sealed-secret.ts'
 
 /** Age at which a sealing key is replaced: 90 days. */
@@ -46,8 +46,8 @@ export async function createSealingKey(keys: KeyWrapPort): Promise<StoredSealing
   const { kid } = await publicJwkOf(publicKey)
   const encoded = privateKey.export({ format: 'der', type: 'pkcs8' })
   try {
-    const keyId = keys.activeKeyId
-    return { kid, keyId, wrappedPrivateKey: await keys.wrap(keyId, encoded, contextOf(kid, keyId)) }
+    const { keyId, wrapped } = await keys.wrap(encoded, contextOf(kid))
+    return { kid, keyId, wrappedPrivateKey: wrapped }
   } finally {
     encoded.fill(0)
   }
@@ -61,7 +61,8 @@ export async function openSealingKey(
   stored: StoredSealingKey,
   keys: KeyWrapPort,
 ): Promise<{ privateKey: KeyObject; jwk: SealingJwk }> {
-  const encoded = await keys.unwrap(stored.keyId, stored.wrappedPrivateKey, contextOf(stored.kid, stored.keyId))
+  const wrapped = { keyId: stored.keyId, wrapped: stored.wrappedPrivateKey }
+  const encoded = await unwrapKey(keys, wrapped, contextOf(stored.kid))
   if (encoded === undefined) throw new SealingKeyError()
   try {
     const privateKey = createPrivateKey({ key: encoded, format: 'der', type: 'pkcs8' })
@@ -80,6 +81,6 @@ async function publicJwkOf(publicKey: KeyObject): Promise<SealingJwk> {
   return { ...point, kid: await jwkThumbprint(point), use: 'enc', alg: SEAL_ALG }
 }
 
-function contextOf(kid: string, keyId: string): Buffer {
-  return Buffer.from(`rap-sealing-key-v1\0${kid}\0${keyId}`, 'utf8')
+function contextOf(kid: string): Buffer {
+  return Buffer.from(`rap-sealing-key-v1:${kid}`, 'ascii')
 }

@@ -1,5 +1,5 @@
 import { createCipheriv, createDecipheriv, createHash, randomBytes } from 'node:crypto'
-import type { KeyWrapPort } from './key-wrap.ts'
+import { type KeyWrapPort, unwrapKey } from './key-wrap.ts'
 
 /** The one content cipher; stored in every row, so that a second one could be told apart. */
 export const ENVELOPE_ALGORITHM = 'AES-256-GCM'
@@ -57,7 +57,10 @@ export async function sealEnvelope(
     const cipher = createCipheriv('aes-256-gcm', dataKey, nonce, { authTagLength: TAG_BYTES })
     cipher.setAAD(contextOf('payload', place, keyId))
     const ciphertext = Buffer.concat([cipher.update(plaintext), cipher.final(), cipher.getAuthTag()])
-    const wrappedDataKey = await keys.wrap(keyId, dataKey, contextOf('data-key', place, keyId))
+    const wrapped = await keys.wrap(dataKey, contextOf('data-key', place, keyId))
+    // The content is bound to the key's id, so the ring must not have gone on to another one meanwhile.
+    if (wrapped.keyId !== keyId) throw new EnvelopeError()
+    const wrappedDataKey = wrapped.wrapped
     const payloadSha256 = createHash('sha256').update(ciphertext).digest('hex')
     return { ciphertext, nonce, keyId, algorithm: ENVELOPE_ALGORITHM, wrappedDataKey, payloadSha256 }
   } finally {
@@ -75,7 +78,8 @@ export async function openEnvelope(envelope: Envelope, place: EnvelopePlace, key
   if (envelope.algorithm !== ENVELOPE_ALGORITHM || nonce.length !== NONCE_BYTES || ciphertext.length <= TAG_BYTES) {
     throw new EnvelopeError()
   }
-  const dataKey = await keys.unwrap(keyId, envelope.wrappedDataKey, contextOf('data-key', place, keyId))
+  const wrapped = { keyId, wrapped: envelope.wrappedDataKey }
+  const dataKey = await unwrapKey(keys, wrapped, contextOf('data-key', place, keyId))
   if (dataKey === undefined) throw new EnvelopeError()
   let plaintext: Buffer | undefined
   try {

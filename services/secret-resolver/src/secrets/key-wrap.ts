@@ -1,15 +1,20 @@
+import { KeyProviderError, type KeyRing, type WrappedKey } from '@rap/key-provider'
+
+/** What this service asks of its key ring; a `KeyRing` fits, whatever provider stands behind it. */
+export type KeyWrapPort = Pick<KeyRing, 'activeKeyId' | 'has' | 'wrap' | 'unwrap' | 'health'>
+
+/** The key is not in the ring, or the wrapped bytes are not of this key and context: waiting does not help. */
+const DOES_NOT_OPEN = new Set(['ERR_KEY_UNKNOWN', 'ERR_KEY_UNWRAP_FAILED', 'ERR_KEY_INPUT_LENGTH'])
+
 /**
- * Who wraps and unwraps the keys of this service: a key provider behind one small door.
- *
- * `context` is authenticated with the wrapped key: what was wrapped in one context unwraps in no other.
+ * A fresh buffer that the caller zeroes; undefined where the wrapped key does not open here.
+ * What a provider throws about itself (it is not there, it does not answer) passes through.
  */
-export interface KeyWrapPort {
-  /** The id of the key that new wraps use. */
-  readonly activeKeyId: string
-  /** Whether a key of this id can unwrap. */
-  has(keyId: string): boolean
-  /** Wraps up to 4 KiB; the caller keeps, and zeroes, `plaintext`. */
-  wrap(keyId: string, plaintext: Buffer, context: Buffer): Promise<Buffer>
-  /** A fresh buffer that the caller zeroes; undefined where the key is unknown or the wrapped bytes do not open. */
-  unwrap(keyId: string, wrapped: Buffer, context: Buffer): Promise<Buffer | undefined>
+export async function unwrapKey(keys: KeyWrapPort, wrapped: WrappedKey, context: Buffer): Promise<Buffer | undefined> {
+  try {
+    return await keys.unwrap(wrapped, context)
+  } catch (err) {
+    if (err instanceof KeyProviderError && DOES_NOT_OPEN.has(err.code)) return undefined
+    throw err
+  }
 }

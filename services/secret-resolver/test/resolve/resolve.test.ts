@@ -1,4 +1,5 @@
 import t from 'tap'
+import { withKeys } from '../support/keys.ts'
 import { auditOf, leaseToken, putSecret, resolve, seedPlace, startWorld, writeLease } from '../support/world.ts'
 
 const world = await startWorld(t)
@@ -85,12 +86,11 @@ t.test('a part that does not answer spends no token', async t => {
   await writeLease(world, place)
   const token = await leaseToken(world, place)
   const away = await world.startResolver({
-    keys: {
-      ...world.keys,
+    keys: withKeys(world.keys, {
       unwrap: async () => {
-        throw Object.assign(new Error('provider is away'), { code: 'ERR_TEST' })
+        throw new Error('provider is away')
       },
-    },
+    }),
   })
   const failed = await resolve(away, world.worker, token)
   t.equal(failed.status, 500)

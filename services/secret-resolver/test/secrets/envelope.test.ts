@@ -1,7 +1,7 @@
 import { createHash, randomBytes } from 'node:crypto'
 import t from 'tap'
 import { contextOf, type Envelope, type EnvelopePlace, openEnvelope, sealEnvelope } from '../../src/secrets/envelope.ts'
-import { isZero, testKeys, watched } from '../support/keys.ts'
+import { isZero, testKeys, watched, withKeys } from '../support/keys.ts'
 
 const PLACE: EnvelopePlace = {
   organizationId: '11111111-1111-4111-8111-111111111111',
@@ -87,7 +87,7 @@ t.test('the data key is zero after sealing, opening and failing to open', async 
   const broken = { ...envelope, ciphertext: Buffer.concat([envelope.ciphertext.subarray(1), Buffer.alloc(1)]) }
   await t.rejects(openEnvelope(broken, PLACE, keys))
   t.ok(isZero(keys.seen[2]!), 'also where the content does not open')
-  const failing = { ...keys, wrap: async () => Promise.reject(new Error('provider is away')) }
+  const failing = withKeys(keys, { wrap: async () => Promise.reject(new Error('provider is away')) })
   await t.rejects(sealEnvelope(PLAINTEXT, PLACE, { keys: failing, random }), { message: 'provider is away' })
   t.ok(isZero(handed[2]!), 'also where the provider fails')
 })

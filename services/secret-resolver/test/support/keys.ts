@@ -1,48 +1,45 @@
-import { createCipheriv, createDecipheriv, randomBytes } from 'node:crypto'
+import { randomBytes } from 'node:crypto'
+import { KeyRing, LocalKeyProvider } from '@rap/key-provider'
 import type { KeyWrapPort } from '../../src/secrets/key-wrap.ts'
 
-export function testKeys(activeKeyId = 'key-1', others: Record<string, Buffer> = {}): KeyWrapPort {
-  const ring: Record<string, Buffer> = { [activeKeyId]: randomBytes(32), ...others }
+/** A real key ring; `material` gives a key id its own bytes, every id not named gets fresh ones. */
+export function testKeys(activeKeyId = 'key-1', material: Record<string, Buffer> = {}): KeyRing {
+  const provider = (keyId: string, key: Buffer = randomBytes(32)) =>
+    new LocalKeyProvider({ keyId, key: Buffer.from(key), provider: 'env' })
+  const others = Object.keys(material).filter(id => id !== activeKeyId)
+  return new KeyRing({
+    active: provider(activeKeyId, material[activeKeyId]),
+    others: others.map(id => provider(id, material[id])),
+  })
+}
+
+/** The ring with some of its functions replaced. */
+export function withKeys(keys: KeyWrapPort, change: Partial<KeyWrapPort>): KeyWrapPort {
   return {
-    activeKeyId,
-    has: id => id in ring,
-    async wrap(id, plaintext, context) {
-      const nonce = randomBytes(12)
-      const cipher = createCipheriv('aes-256-gcm', ring[id]!, nonce).setAAD(context)
-      return Buffer.concat([nonce, cipher.update(plaintext), cipher.final(), cipher.getAuthTag()])
-    },
-    async unwrap(id, wrapped, context) {
-      if (ring[id] === undefined || wrapped.length < 28) return undefined
-      const decipher = createDecipheriv('aes-256-gcm', ring[id], wrapped.subarray(0, 12)).setAAD(context)
-      decipher.setAuthTag(wrapped.subarray(-16))
-      const plaintext = decipher.update(wrapped.subarray(12, -16))
-      try {
-        decipher.final()
-        return plaintext
-      } catch {
-        return undefined
-      }
-    },
+    activeKeyId: keys.activeKeyId,
+    has: id => keys.has(id),
+    health: () => keys.health(),
+    wrap: (dataKey, context) => keys.wrap(dataKey, context),
+    unwrap: (wrapped, context) => keys.unwrap(wrapped, context),
+    ...change,
   }
 }
 
-/** Keeps hold of every plaintext buffer that goes through the port, so that a test can see that it was zeroed. */
+/** Keeps hold of every plaintext key that goes through the ring, so that a test can see that it was zeroed. */
 export function watched(keys: KeyWrapPort): KeyWrapPort & { readonly seen: Buffer[] } {
   const seen: Buffer[] = []
-  return {
-    seen,
-    activeKeyId: keys.activeKeyId,
-    has: id => keys.has(id),
-    async wrap(id, plaintext, context) {
-      seen.push(plaintext)
-      return await keys.wrap(id, plaintext, context)
+  const watching = withKeys(keys, {
+    wrap: async (dataKey, context) => {
+      seen.push(dataKey)
+      return await keys.wrap(dataKey, context)
     },
-    async unwrap(id, wrapped, context) {
-      const plaintext = await keys.unwrap(id, wrapped, context)
-      if (plaintext !== undefined) seen.push(plaintext)
-      return plaintext
+    unwrap: async (wrapped, context) => {
+      const dataKey = await keys.unwrap(wrapped, context)
+      seen.push(dataKey)
+      return dataKey
     },
-  }
+  })
+  return { ...watching, seen }
 }
 
 export function isZero(buffer: Uint8Array): boolean {
