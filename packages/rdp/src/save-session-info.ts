@@ -109,14 +109,36 @@ export function encodeSaveSessionInfo(info: SaveSessionInfo): Uint8Array {
   return writer.finish()
 }
 
+export interface ScrubbedSessionInfo {
+  readonly infoType: number
+  readonly logonErrors?: LogonErrorsInfo
+  /** What the client may get in its place; undefined when nothing is left to tell. */
+  readonly body?: Uint8Array
+}
+
 /**
- * What a client may learn of `info`: that somebody logged on, and logon errors; no names, no session id, no cookie.
- * Undefined when nothing is left to tell.
+ * Leaves of a Save Session Info body what a client may learn: that somebody logged on, and logon errors; no names, no
+ * session id, no auto-reconnect cookie.
+ *
+ * Throws WireError when the body is too short for its type, or extended information is malformed.
  */
-export function scrubSaveSessionInfo(info: SaveSessionInfo): SaveSessionInfo | undefined {
-  if (info.infoType !== INFOTYPE.LOGON_EXTENDED_INFO) return { infoType: INFOTYPE.LOGON_PLAINNOTIFY }
-  if (info.logonErrors === undefined) return undefined
-  return { infoType: INFOTYPE.LOGON_EXTENDED_INFO, logonErrors: info.logonErrors }
+export function scrubSaveSessionInfo(body: Uint8Array): ScrubbedSessionInfo {
+  const infoType = new Reader(body, 'TS_SAVE_SESSION_INFO_PDU_DATA').u32le('infoType')
+  switch (infoType) {
+    case INFOTYPE.LOGON:
+    case INFOTYPE.LOGON_LONG:
+    case INFOTYPE.LOGON_PLAINNOTIFY:
+      // Nothing of the old body is kept, so it need not be well-formed.
+      return { infoType, body: encodeSaveSessionInfo({ infoType: INFOTYPE.LOGON_PLAINNOTIFY }) }
+    case INFOTYPE.LOGON_EXTENDED_INFO: {
+      const info = decodeSaveSessionInfo(body)
+      if (info.infoType !== INFOTYPE.LOGON_EXTENDED_INFO || info.logonErrors === undefined) return { infoType }
+      const { logonErrors } = info
+      return { infoType, logonErrors, body: encodeSaveSessionInfo({ infoType: 3, logonErrors }) }
+    }
+    default:
+      return { infoType }
+  }
 }
 
 function readExtended(reader: Reader): SaveSessionInfo {

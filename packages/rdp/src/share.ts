@@ -71,8 +71,8 @@ export interface ShareDataPdu {
  * Splits the user data of one MCS message into its share PDUs: servers may put several into one message.
  *
  * Spec: [MS-RDPBCGR] §2.2.8.1.1.1.1 TS_SHARECONTROLHEADER. Layout: totalLength (2, bytes, whole PDU) · pduType (2) ·
- * pduSource (2). Windows XP sends a Deactivate All of 4 bytes without pduSource. At most 3 bytes that cannot be
- * another header may follow the last PDU; they count as part of it, as the field's clients do.
+ * pduSource (2). Windows XP sends a Deactivate All of 4 bytes without pduSource. Up to 3 bytes behind the last PDU,
+ * too few for a header, are no PDU to anyone and are left out.
  * Throws WireError: TRUNCATED, INVALID_FIELD (length).
  */
 export function splitSharePdus(userData: Uint8Array): SharePdu[] {
@@ -99,10 +99,9 @@ export function splitSharePdus(userData: Uint8Array): SharePdu[] {
     }
     const pduSource = short ? 0 : reader.u16le('pduSource')
     reader.skip(totalLength - (reader.offset - start), 'pdu')
-    const end = reader.remaining < 4 ? userData.length : reader.offset
-    pdus.push({ pduType, pduSource, bytes: userData.subarray(start, end) })
-    start = end
-  } while (start < userData.length)
+    pdus.push({ pduType, pduSource, bytes: userData.subarray(start, reader.offset) })
+    start = reader.offset
+  } while (userData.length - start > 3)
   return pdus
 }
 

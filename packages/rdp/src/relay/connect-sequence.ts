@@ -1,0 +1,163 @@
+import { WireError } from '../errors.ts'
+import {
+  decodeConferenceCreateRequest,
+  decodeConferenceCreateResponse,
+  encodeConferenceCreateRequest,
+  encodeConferenceCreateResponse,
+} from '../gcc/conference.ts'
+import {
+  decodeMcsConnectInitial,
+  decodeMcsConnectResponse,
+  encodeMcsConnectInitial,
+  encodeMcsConnectResponse,
+} from '../mcs/connect.ts'
+import { encodeMcsPdu, type McsPdu } from '../mcs/domain.ts'
+import { encodeX224Data } from '../x224.ts'
+import { type ClientSettings, patchClientSettings, patchServerSettings } from './gcc-patch.ts'
+import { type RelayState, refused, unexpected } from './state.ts'
+
+type Join = { readonly channelId: number; readonly ours: boolean }
+
+/**
+ * Settings exchange and channel connection: Connect Initial and Response, attach, joins.
+ *
+ * Clients may send all their joins in one batch (RDP 8.1 to 10.1 do), so confirms for channels that only we know
+ * wait in the order of the requests. Spec: [MS-RDPBCGR] §1.3.1.1, §3.2.5.3.8.
+ */
+export class ConnectSequence {
+  readonly #state: RelayState
+  #client: ClientSettings | undefined
+  #erected = false
+  #attach: 'none' | 'requested' | 'confirmed' = 'none'
+  readonly #joins: Join[] = []
+
+  constructor(state: RelayState) {
+    this.#state = state
+  }
+
+  /** MCS Connect Initial. */
+  connectInitial(userData: Uint8Array): void {
+    if (this.#client !== undefined) throw unexpected('mcsCi', 'tag')
+    const state = this.#state
+    const initial = decodeMcsConnectInitial(userData)
+    const blocks = decodeConferenceCreateRequest(initial.userData)
+    const patched = patchClientSettings(blocks, state.options, name => state.allowsStatic(name))
+    this.#client = patched.settings
+    state.clientWantsErrorInfo = patched.settings.wantsErrorInfo
+    for (const { name, allowed } of patched.settings.channels) {
+      if (!allowed) state.refuseChannel('static', name, 'client_to_server')
+    }
+    const gcc = encodeConferenceCreateRequest(patched.userData)
+    state.toServer(encodeX224Data(encodeMcsConnectInitial({ ...initial, userData: gcc })))
+  }
+
+  /** MCS Connect Response. */
+  connectResponse(userData: Uint8Array): void {
+    const state = this.#state
+    if (this.#client === undefined || state.stage !== 'settings') throw unexpected('mcsCrsp', 'tag')
+    const response = decodeMcsConnectResponse(userData)
+    if (response.result !== 0) {
+      throw refused('server refuses the settings', 'mcsCrsp', 'result', response.result)
+    }
+    const conference = decodeConferenceCreateResponse(response.userData)
+    const patched = patchServerSettings(conference.userData, state.options, this.#client)
+    state.addChannels(patched.settings)
+    state.stage = 'channels'
+    const gcc = encodeConferenceCreateResponse({ ...conference, userData: patched.userData })
+    state.toClient(encodeX224Data(encodeMcsConnectResponse({ ...response, userData: gcc })))
+  }
+
+  /** A domain PDU of the client other than data, with the packet it came in. */
+  fromClient(pdu: McsPdu, packet: Uint8Array): void {
+    const state = this.#state
+    if (state.stage !== 'channels') throw unexpected('DomainMCSPDU', pdu.type)
+    switch (pdu.type) {
+      case 'erect_domain_request':
+        if (this.#erected || this.#attach !== 'none') throw unexpected('DomainMCSPDU', pdu.type)
+        this.#erected = true
+        break
+      case 'attach_user_request':
+        if (this.#attach !== 'none') throw unexpected('DomainMCSPDU', pdu.type)
+        this.#attach = 'requested'
+        break
+      case 'channel_join_request':
+        this.#joinRequest(pdu, packet)
+        return
+      default:
+        throw unexpected('DomainMCSPDU', pdu.type)
+    }
+    state.toServer(packet)
+  }
+
+  /** A domain PDU of the server other than data, with the packet it came in. */
+  fromServer(pdu: McsPdu, packet: Uint8Array): void {
+    const state = this.#state
+    if (pdu.type === 'attach_user_confirm') {
+      if (this.#attach !== 'requested') throw unexpected('DomainMCSPDU', pdu.type)
+      if (pdu.result !== 0 || pdu.initiator === undefined) {
+        throw refused('server refuses the user', 'AttachUserConfirm', 'result', pdu.result)
+      }
+      this.#attach = 'confirmed'
+      state.addUser(pdu.initiator)
+      state.toClient(packet)
+      return
+    }
+    if (pdu.type !== 'channel_join_confirm') throw unexpected('DomainMCSPDU', pdu.type)
+    const head = this.#joins.shift()
+    if (head === undefined || head.ours || pdu.requested !== head.channelId) {
+      throw unexpected('ChannelJoinConfirm', 'requested', pdu.requested)
+    }
+    const channel = state.channels.get(pdu.requested)
+    if (pdu.result === 0 && channel !== undefined) channel.joined = true
+    state.toClient(packet)
+    this.#confirmOurs()
+  }
+
+  /** Whether the joins are far enough for the Client Info PDU. */
+  get complete(): boolean {
+    if (this.#attach !== 'confirmed' || this.#joins.length > 0) return false
+    const channels = [...this.#state.channels.values()]
+    return channels.some(({ kind, joined }) => kind === 'io' && joined)
+  }
+
+  #joinRequest(pdu: McsPdu & { type: 'channel_join_request' }, packet: Uint8Array): void {
+    const state = this.#state
+    const { initiator, channelId } = pdu
+    if (this.#attach !== 'confirmed') throw unexpected('DomainMCSPDU', pdu.type)
+    if (initiator !== state.userId) {
+      throw refused('client speaks in the name of another user', 'ChannelJoinRequest', 'initiator', initiator)
+    }
+    const channel = state.channels.get(channelId)
+    if (channel === undefined) throw refused('channel does not exist', 'ChannelJoinRequest', 'channelId', channelId)
+    if ((channel.joined && !state.skipChannelJoin) || this.#joins.some(join => join.channelId === channelId)) {
+      throw new WireError('ERR_WIRE_UNEXPECTED_MESSAGE', 'channel is joined twice', {
+        structure: 'ChannelJoinRequest',
+        field: 'channelId',
+        received: channelId,
+      })
+    }
+    const ours = channel.kind === 'refused'
+    this.#joins.push({ channelId, ours })
+    if (ours) this.#confirmOurs()
+    else state.toServer(packet)
+  }
+
+  /** Confirms the joins at the head of the queue that the server never sees. */
+  #confirmOurs(): void {
+    const state = this.#state
+    while (this.#joins[0]?.ours) {
+      const requested = this.#joins[0].channelId
+      this.#joins.shift()
+      const channel = state.channels.get(requested)
+      if (channel !== undefined) channel.joined = true
+      const confirm: McsPdu = {
+        type: 'channel_join_confirm',
+        result: 0,
+        initiator: state.userId,
+        requested,
+        channelId: requested,
+      }
+      state.toClient(encodeX224Data(encodeMcsPdu(confirm)))
+    }
+  }
+}

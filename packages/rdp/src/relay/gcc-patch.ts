@@ -1,0 +1,237 @@
+import { WireError } from '../errors.ts'
+import { CS, decodeUserDataBlocks, encodeUserDataBlocks, SC, type UserDataBlock } from '../gcc/blocks.ts'
+import {
+  CHANNEL_OPTION,
+  type ChannelDef,
+  decodeClientNetworkData,
+  encodeClientClusterData,
+  encodeClientNetworkData,
+  encodeClientSecurityData,
+} from '../gcc/client-blocks.ts'
+import {
+  decodeClientCoreData,
+  EARLY_CAPABILITY,
+  encodeClientCoreData,
+  HIGH_COLOR_24BPP,
+  RNS_UD_32BPP_SUPPORT,
+} from '../gcc/client-core.ts'
+import {
+  decodeServerCoreData,
+  decodeServerMessageChannelData,
+  decodeServerNetworkData,
+  decodeServerSecurityData,
+  encodeServerCoreData,
+  encodeServerNetworkData,
+  SERVER_EARLY_CAPABILITY,
+} from '../gcc/server-blocks.ts'
+import type { RelayOptions } from './types.ts'
+
+/** What the client asked for, as far as later patches depend on it. */
+export interface ClientSettings {
+  /** In the order of the request, refused ones included. */
+  readonly channels: readonly { readonly name: string; readonly allowed: boolean }[]
+  readonly wantsErrorInfo: boolean
+  readonly wantsSkipChannelJoin: boolean
+  readonly wantsMessageChannel: boolean
+}
+
+/** What the server granted, with the ids that the client sees. */
+export interface ServerSettings {
+  readonly ioChannelId: number
+  readonly messageChannelId: number | undefined
+  /** In the order of the request; an id of 0 is a channel that the server could not make. */
+  readonly channels: readonly { readonly name: string; readonly allowed: boolean; readonly id: number }[]
+  readonly skipChannelJoin: boolean
+}
+
+/** Compression of a channel that is looked into, and shadowing, are nothing that we let a client ask for. */
+const CHANNEL_OPTIONS_DROPPED =
+  CHANNEL_OPTION.COMPRESS | CHANNEL_OPTION.COMPRESS_RDP | CHANNEL_OPTION.REMOTE_CONTROL_PERSISTENT
+
+/** Channel ids of refused channels start here: far from those that servers hand out one by one from 1003 on. */
+const REFUSED_CHANNEL_ID_BASE = 0xf000
+
+/**
+ * The settings as the target may see them.
+ *
+ * Spec: [MS-RDPBCGR] §2.2.1.3. Throws WireError.
+ */
+export function patchClientSettings(
+  userData: Uint8Array,
+  options: RelayOptions,
+  allows: (name: string) => boolean,
+): { userData: Uint8Array; settings: ClientSettings } {
+  const blocks = decodeUserDataBlocks(userData)
+  const coreBlock = requireBlock(blocks, CS.CORE, 'TS_UD_CS_CORE')
+  const early = decodeClientCoreData(coreBlock).earlyCapabilityFlags ?? 0
+  const network = blocks.find(({ type }) => type === CS.NET)
+  const requested = network === undefined ? [] : decodeClientNetworkData(network.data).channels
+  const seen = new Set<string>()
+  const channels = requested.map(channel => {
+    // A name that comes twice would have two ids; the second is refused.
+    const allowed = allows(channel.name) && !seen.has(channel.name)
+    seen.add(channel.name)
+    return { ...channel, allowed }
+  })
+  return {
+    userData: encodeUserDataBlocks(blocks.flatMap(block => patchClientBlock(block, options, channels))),
+    settings: {
+      channels,
+      wantsErrorInfo: (early & EARLY_CAPABILITY.SUPPORT_ERRINFO_PDU) !== 0,
+      wantsSkipChannelJoin: (early & EARLY_CAPABILITY.SUPPORT_SKIP_CHANNELJOIN) !== 0,
+      wantsMessageChannel: blocks.some(({ type }) => type === CS.MCS_MSGCHANNEL),
+    },
+  }
+}
+
+function patchClientBlock(
+  block: UserDataBlock,
+  options: RelayOptions,
+  channels: readonly (ChannelDef & { readonly allowed: boolean })[],
+): UserDataBlock[] {
+  switch (block.type) {
+    case CS.CORE:
+      return [{ type: block.type, data: patchClientCore(block.data, options) }]
+    case CS.SECURITY:
+      // TLS does the encryption; Standard RDP Security inside it would hide the PDUs from us.
+      return [{ type: block.type, data: encodeClientSecurityData({ encryptionMethods: 0, extEncryptionMethods: 0 }) }]
+    case CS.NET: {
+      const kept = channels
+        .filter(({ allowed }) => allowed)
+        .map(({ name, options: flags }) => ({ name, options: (flags & ~CHANNEL_OPTIONS_DROPPED) >>> 0 }))
+      return kept.length === 0 ? [] : [{ type: block.type, data: encodeClientNetworkData({ channels: kept }) }]
+    }
+    case CS.CLUSTER:
+      // A client that cannot be redirected, and that does not choose the session to land in.
+      return [{ type: block.type, data: encodeClientClusterData({ flags: 0, redirectedSessionId: 0 }) }]
+    case CS.MULTITRANSPORT:
+      // A UDP side connection would go round the relay.
+      return []
+    default:
+      return [block]
+  }
+}
+
+function patchClientCore(data: Uint8Array, options: RelayOptions): Uint8Array {
+  const core = decodeClientCoreData(data)
+  // Servers tell us why they end a session even when the client does not care to know.
+  const wanted = EARLY_CAPABILITY.WANT_32BPP_SESSION | EARLY_CAPABILITY.SUPPORT_ERRINFO_PDU
+  return encodeClientCoreData({
+    ...core,
+    highColorDepth: HIGH_COLOR_24BPP,
+    supportedColorDepths: (core.supportedColorDepths ?? 0) | RNS_UD_32BPP_SUPPORT,
+    // The graphics pipeline is a dynamic channel that is not on the allow-list.
+    earlyCapabilityFlags: ((core.earlyCapabilityFlags ?? 0) | wanted) & ~EARLY_CAPABILITY.SUPPORT_DYNVC_GFX_PROTOCOL,
+    serverSelectedProtocol: options.targetSelectedProtocol,
+  })
+}
+
+/**
+ * The settings as the client may see them.
+ *
+ * Spec: [MS-RDPBCGR] §2.2.1.4, §3.2.5.3.4. Throws WireError; REFUSED when the server turns on Standard RDP Security
+ * or answers to other protocols than were asked for.
+ */
+export function patchServerSettings(
+  userData: Uint8Array,
+  options: RelayOptions,
+  client: ClientSettings,
+): { userData: Uint8Array; settings: ServerSettings } {
+  const blocks = decodeUserDataBlocks(userData)
+  const core = decodeServerCoreData(requireBlock(blocks, SC.CORE, 'TS_UD_SC_CORE'))
+  const asked = core.clientRequestedProtocols ?? options.targetRequestedProtocols
+  if (asked !== options.targetRequestedProtocols) {
+    throw new WireError('ERR_WIRE_REFUSED', 'server saw another protocol request than was sent', {
+      structure: 'TS_UD_SC_CORE',
+      field: 'clientRequestedProtocols',
+      received: asked,
+      expected: options.targetRequestedProtocols,
+    })
+  }
+  const security = blocks.find(({ type }) => type === SC.SECURITY)
+  if (security !== undefined) refuseStandardSecurity(security.data)
+  const messageBlock = client.wantsMessageChannel ? blocks.find(({ type }) => type === SC.MCS_MSGCHANNEL) : undefined
+  const messageChannelId = messageBlock === undefined ? undefined : decodeServerMessageChannelData(messageBlock.data)
+  const network = decodeServerNetworkData(requireBlock(blocks, SC.NET, 'TS_UD_SC_NET'))
+  const channels = assignChannelIds(client, network.channelIds, [network.mcsChannelId, messageChannelId ?? 0])
+  const skipsJoin = ((core.earlyCapabilityFlags ?? 0) & SERVER_EARLY_CAPABILITY.SKIP_CHANNELJOIN_SUPPORTED) !== 0
+  const patched = blocks.flatMap((block): UserDataBlock[] => {
+    switch (block.type) {
+      case SC.CORE: {
+        const data = encodeServerCoreData({ ...core, clientRequestedProtocols: options.clientRequestedProtocols })
+        return [{ type: block.type, data }]
+      }
+      case SC.NET: {
+        const channelIds = channels.map(({ id }) => id)
+        return [{ type: block.type, data: encodeServerNetworkData({ mcsChannelId: network.mcsChannelId, channelIds }) }]
+      }
+      case SC.MCS_MSGCHANNEL:
+        return client.wantsMessageChannel ? [block] : []
+      case SC.MULTITRANSPORT:
+        return []
+      default:
+        return [block]
+    }
+  })
+  return {
+    userData: encodeUserDataBlocks(patched),
+    settings: {
+      ioChannelId: network.mcsChannelId,
+      messageChannelId,
+      channels,
+      skipChannelJoin: client.wantsSkipChannelJoin && skipsJoin,
+    },
+  }
+}
+
+function refuseStandardSecurity(data: Uint8Array): void {
+  const { encryptionMethod, encryptionLevel } = decodeServerSecurityData(data)
+  if (encryptionMethod === 0 && encryptionLevel === 0) return
+  throw new WireError('ERR_WIRE_REFUSED', 'server turns on Standard RDP Security inside TLS', {
+    structure: 'TS_UD_SC_SEC1',
+    field: encryptionMethod === 0 ? 'encryptionLevel' : 'encryptionMethod',
+    received: encryptionMethod === 0 ? encryptionLevel : encryptionMethod,
+    expected: 0,
+  })
+}
+
+/** Real ids to the allowed channels, ids that nothing else has to the refused ones. */
+function assignChannelIds(
+  client: ClientSettings,
+  serverIds: readonly number[],
+  otherIds: readonly number[],
+): ServerSettings['channels'] {
+  const allowedCount = client.channels.filter(({ allowed }) => allowed).length
+  if (serverIds.length !== allowedCount) throw badIds('channelCount', serverIds.length, allowedCount)
+  const taken = new Set<number>()
+  for (const id of [...otherIds, ...serverIds]) {
+    if (id !== 0 && taken.has(id)) throw badIds('channelIdArray', id)
+    taken.add(id)
+  }
+  const real = serverIds.values()
+  let next = REFUSED_CHANNEL_ID_BASE
+  return client.channels.map(({ name, allowed }) => {
+    if (allowed) return { name, allowed, id: real.next().value ?? 0 }
+    while (taken.has(next)) next++
+    return { name, allowed, id: next++ }
+  })
+}
+
+function badIds(field: string, received: number, expected?: number): WireError {
+  return new WireError('ERR_WIRE_INVALID_FIELD', 'channel ids do not answer the request', {
+    structure: 'TS_UD_SC_NET',
+    field,
+    received,
+    ...(expected !== undefined && { expected }),
+  })
+}
+
+function requireBlock(blocks: readonly UserDataBlock[], type: number, structure: string): Uint8Array {
+  const block = blocks.find(candidate => candidate.type === type)
+  if (block !== undefined) return block.data
+  throw new WireError('ERR_WIRE_INVALID_FIELD', 'settings lack a mandatory block', {
+    structure,
+    field: 'header.type',
+    expected: type,
+  })
+}
