@@ -1,0 +1,111 @@
+import { randomBytes } from 'node:crypto'
+import type { TLSSocket } from 'node:tls'
+import { PROTOCOL, WireError } from '@rap/rdp'
+import {
+  CredSspClient,
+  CredSspError,
+  decodeEarlyUserAuthorizationResult,
+  EARLY_USER_AUTHORIZATION_RESULT_BYTES,
+  ntStatusReason,
+  subjectPublicKeyOf,
+  tlsServerEndPointOf,
+} from '@rap/rdp/credssp'
+import { TargetFailure } from './failure.ts'
+import { FrameReader } from './frame-reader.ts'
+
+/** 100 ns units between 1601 and 1970 (MS-DTYP 2.3.3). */
+const FILETIME_EPOCH = 116_444_736_000_000_000n
+
+/** The account as the logon needs it. */
+export interface LogonCredentials {
+  readonly username: string
+  readonly domain: string
+  /** UTF-16LE; the caller zeroes it. */
+  readonly password: Buffer
+}
+
+/**
+ * Network Level Authentication on a verified TLS connection: CredSSP (MS-CSSP 3.1.5), and for HYBRID_EX the early user authorization result
+ * (MS-RDPBCGR 2.2.10.2). Answers what the target has sent beyond it. Throws TargetFailure.
+ */
+export async function logonToTarget(
+  secure: TLSSocket,
+  options: {
+    readonly host: string
+    readonly credentials: LogonCredentials
+    readonly selectedProtocol: number
+    readonly signal: AbortSignal
+  },
+): Promise<Buffer> {
+  const { host, credentials, selectedProtocol, signal } = options
+  const certificate = secure.getPeerCertificate().raw
+  const client = new CredSspClient({
+    ...credentials,
+    serverPublicKey: subjectPublicKeyOf(certificate),
+    channelBindings: tlsServerEndPointOf(certificate),
+    targetName: `TERMSRV/${host}`,
+    workstation: 'RAP',
+    random: randomBytes,
+    nowFileTime: BigInt(Date.now()) * 10_000n + FILETIME_EPOCH,
+  })
+  const reader = new FrameReader(secure, signal)
+  try {
+    secure.write(client.start())
+    while (!client.done) {
+      const { send } = client.step(await reader.next(buffered => client.frameSize(buffered)))
+      for (const message of send) secure.write(message)
+    }
+    if (selectedProtocol === PROTOCOL.HYBRID_EX) await readEarlyUserAuthorization(reader)
+    return reader.rest()
+  } catch (error) {
+    throw logonFailure(error, client)
+  } finally {
+    client.destroy()
+  }
+}
+
+async function readEarlyUserAuthorization(reader: FrameReader): Promise<void> {
+  const result = decodeEarlyUserAuthorizationResult(
+    await reader.next(buffered =>
+      buffered.length < EARLY_USER_AUTHORIZATION_RESULT_BYTES ? undefined : EARLY_USER_AUTHORIZATION_RESULT_BYTES,
+    ),
+  )
+  if (result !== 'success') throw new TargetFailure('ERR_TARGET_ACCESS_DENIED')
+}
+
+function logonFailure(error: unknown, client: CredSspClient): unknown {
+  if (error instanceof WireError)
+    return new TargetFailure('ERR_TARGET_CREDSSP', { structure: error.facts.structure }, { cause: error })
+  if (error instanceof CredSspError) return credSspFailure(error)
+  // A server may say that the password is wrong only by closing.
+  if (error instanceof TargetFailure && error.code === 'ERR_TARGET_CLOSED' && client.state !== 'done') {
+    return credSspFailure(client.peerClosed())
+  }
+  return error
+}
+
+function credSspFailure(error: CredSspError): TargetFailure {
+  const { ntStatus } = error
+  if (ntStatus !== undefined) {
+    const { code, title, remedy } = ntStatusReason(ntStatus)
+    const words = {
+      code: code.replace(/^ERR_CREDSSP_/, 'ERR_TARGET_'),
+      title,
+      detail: `The desktop answered the logon with NTSTATUS 0x${ntStatus.toString(16).padStart(8, '0')}.`,
+      remedy,
+    }
+    return new TargetFailure('ERR_TARGET_LOGON_FAILED', { nt_status: ntStatus }, { cause: error, words })
+  }
+  switch (error.code) {
+    case 'ERR_CREDSSP_LOGON_FAILED':
+      return new TargetFailure('ERR_TARGET_LOGON_FAILED', {}, { cause: error })
+    case 'ERR_CREDSSP_PUBLIC_KEY_MISMATCH':
+      return new TargetFailure('ERR_TARGET_PUBLIC_KEY_MISMATCH', {}, { cause: error })
+    case 'ERR_CREDSSP_VERSION':
+      return new TargetFailure('ERR_TARGET_CREDSSP_VERSION', {}, { cause: error })
+    case 'ERR_CREDSSP_PEER_CLOSED':
+      return new TargetFailure('ERR_TARGET_CLOSED', { step: 'credssp' }, { cause: error })
+    default:
+      return new TargetFailure('ERR_TARGET_CREDSSP', { credssp_code: error.code }, { cause: error })
+  }
+}
