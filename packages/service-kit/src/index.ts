@@ -34,6 +34,7 @@ export {
   serverIdentityCheck,
 } from './internal-agent.ts'
 export { InternalClient, type InternalClientOptions, type InternalRequest } from './internal-client.ts'
+export { KEY_SET_COOLDOWN_MS, type RemoteKeySet, type RemoteKeySetOptions, remoteKeySet } from './key-set.ts'
 export { EXIT_CONFIG, type ReadyFields, runService, type ServiceContext, type ServiceDefinition } from './lifecycle.ts'
 export { createLogger, type Logger, type LoggerSettings } from './log.ts'
 export { Counter, createMetrics, Gauge, Histogram, type Metrics } from './metrics.ts'
