@@ -5,7 +5,7 @@ import type { Logger } from './log.ts'
 import { type TraceContext, traceparentOf } from './trace.ts'
 
 export interface InternalClientOptions {
-  /** Scheme, host and port of the peer; paths are joined to it. */
+  /** Scheme, host and port of the peer. */
   baseUrl: string
   agent: Dispatcher
   logger: Logger
@@ -78,13 +78,13 @@ export class InternalClient {
    * `signal` aborts throws the signal's reason.
    */
   async request<T = unknown>(options: InternalRequest): Promise<T> {
-    if (!options.path.startsWith('/') || options.path.startsWith('//')) throw new TypeError('path is out of form')
+    const url = this.#urlOf(options.path)
     const limit = AbortSignal.timeout(options.timeoutMs ?? this.#timeoutMs)
     const signal = options.signal === undefined ? limit : AbortSignal.any([options.signal, limit])
     const mayRetry = options.idempotent ?? (options.method !== 'POST' && options.method !== 'PATCH')
     for (let attempt = 0; ; attempt++) {
       try {
-        return (await this.#send(options, signal)) as T
+        return (await this.#send(url, options, signal)) as T
       } catch (error) {
         options.signal?.throwIfAborted()
         if (error instanceof ProblemError) throw error
@@ -99,9 +99,18 @@ export class InternalClient {
     }
   }
 
-  async #send(options: InternalRequest, signal: AbortSignal): Promise<unknown> {
-    const { method, path, body, requestId, trace, headers } = options
-    const answer = await undiciRequest(new URL(path, this.#baseUrl), {
+  /** INVARIANT: the call stays on the peer's origin and on the path as it was written, without dot segments. */
+  #urlOf(path: string): URL {
+    const { origin } = this.#baseUrl
+    // URL parsers take backslashes, tabs and a second slash for the start of another host.
+    const url = URL.canParse(path, origin) ? new URL(path, origin) : undefined
+    if (url?.origin !== origin || `${url.pathname}${url.search}` !== path) throw new TypeError('path is out of form')
+    return url
+  }
+
+  async #send(url: URL, options: InternalRequest, signal: AbortSignal): Promise<unknown> {
+    const { method, body, requestId, trace, headers } = options
+    const answer = await undiciRequest(url, {
       dispatcher: this.#agent,
       method,
       signal,

@@ -1,4 +1,4 @@
-import type { FastifyInstance } from 'fastify'
+import type { FastifyInstance, FastifyReply } from 'fastify'
 
 /** Right for an API that serves JSON; a route that serves pages sets its own values and keeps them. */
 const HEADERS: Readonly<Record<string, string>> = {
@@ -14,10 +14,19 @@ const HEADERS: Readonly<Record<string, string>> = {
 /** One year, in seconds. */
 const HSTS = 'max-age=31536000'
 
-export function addSecurityHeaders(app: FastifyInstance, { hasTls }: { hasTls: boolean }): void {
+interface HeaderOptions {
+  hasTls: boolean
+}
+
+/** Sets every header that the answer does not have yet. */
+export function setSecurityHeaders(reply: FastifyReply, { hasTls }: HeaderOptions): void {
+  for (const [name, value] of Object.entries(HEADERS)) if (!reply.hasHeader(name)) reply.header(name, value)
+  if (hasTls && !reply.hasHeader('strict-transport-security')) reply.header('strict-transport-security', HSTS)
+}
+
+export function addSecurityHeaders(app: FastifyInstance, options: HeaderOptions): void {
   app.addHook('onSend', async (_request, reply, payload) => {
-    for (const [name, value] of Object.entries(HEADERS)) if (!reply.hasHeader(name)) reply.header(name, value)
-    if (hasTls && !reply.hasHeader('strict-transport-security')) reply.header('strict-transport-security', HSTS)
+    setSecurityHeaders(reply, options)
     return payload
   })
 }

@@ -18,7 +18,7 @@ import type { Metrics } from './metrics.ts'
 import { addOpenApi, type OpenApiOptions } from './openapi.ts'
 import { type ErrorMapper, problemHandler, type RefusalHook } from './problem-handler.ts'
 import { routeTable } from './route-table.ts'
-import { addSecurityHeaders } from './security-headers.ts'
+import { addSecurityHeaders, setSecurityHeaders } from './security-headers.ts'
 import { MUTUAL_TLS_DEFAULTS, TLS_DEFAULTS, type TlsMaterial } from './tls.ts'
 import { continueTrace, type TraceContext } from './trace.ts'
 import { buildValidator } from './validation.ts'
@@ -75,6 +75,8 @@ const DEFAULT_REQUEST_TIMEOUT_MS = 30_000
 const CONNECTION_TIMEOUT_MS = 120_000
 const KEEP_ALIVE_TIMEOUT_MS = 65_000
 const HEADERS_TIMEOUT_MS = 15_000
+/** How often Node looks for requests that are too slow. */
+const TIMEOUT_CHECK_MS = 2000
 const MAX_HEADER_BYTES = 16 * 1024
 const MAX_HEADERS = 100
 const REQUEST_ID = /^[A-Za-z0-9._-]{8,64}$/
@@ -145,6 +147,9 @@ function frameworkOptions(options: ServerOptions): FastifyServerOptions {
     schemaController: { compilersFactory: { buildValidator: buildValidator as never } },
     routerOptions: { maxParamLength: 200 },
     frameworkErrors: (error, request, reply) => {
+      // The router refuses these before any hook runs.
+      setSecurityHeaders(reply as never, { hasTls: options.tls !== undefined })
+      reply.header('x-request-id', request.id)
       void onProblem(error, request as never, reply as never)
     },
     clientErrorHandler: answerBrokenConnection(options.logger),
@@ -153,7 +158,12 @@ function frameworkOptions(options: ServerOptions): FastifyServerOptions {
 
 function createFastify(options: ServerOptions): RapServer {
   const common = frameworkOptions(options)
-  const limits = { maxHeaderSize: MAX_HEADER_BYTES, headersTimeout: HEADERS_TIMEOUT_MS }
+  const limits = {
+    maxHeaderSize: MAX_HEADER_BYTES,
+    // Node swaps the two limits when this one is the longer.
+    headersTimeout: Math.min(HEADERS_TIMEOUT_MS, options.requestTimeoutMs ?? DEFAULT_REQUEST_TIMEOUT_MS),
+    connectionsCheckingInterval: TIMEOUT_CHECK_MS,
+  }
   if (options.tls === undefined) return fastify({ ...common, http: limits }) as unknown as RapServer
   return fastify({ ...common, https: { ...limits, ...tlsOptions(options.tls) } } as never) as unknown as RapServer
 }

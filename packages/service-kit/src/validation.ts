@@ -24,8 +24,11 @@ function isRecord(value: unknown): value is JsonSchema {
   return typeof value === 'object' && value !== null && !Array.isArray(value)
 }
 
+/** Keywords whose values are schemas under free names. */
+const SCHEMA_MAPS = new Set(['properties', 'patternProperties', '$defs', 'definitions', 'dependentSchemas'])
+
 /**
- * A copy of `schema` in which every object with `properties` refuses other names, unless it says otherwise itself.
+ * A copy of `schema` in which every object that names its fields refuses other names, unless it says otherwise itself.
  * Parts of an `allOf` stay open, since each part sees the properties of the others.
  */
 export function closeObjects(schema: unknown, inAllOf = false): unknown {
@@ -37,12 +40,13 @@ export function closeObjects(schema: unknown, inAllOf = false): unknown {
     // Defaults, constants and examples are data, even when they look like schemas.
     else if (key === 'default' || key === 'const' || key === 'enum' || key === 'example' || key === 'examples') {
       closed[key] = value
-    } else if (key === 'properties' && isRecord(value)) {
+    } else if (SCHEMA_MAPS.has(key) && isRecord(value)) {
       closed[key] = Object.fromEntries(Object.entries(value).map(([name, part]) => [name, closeObjects(part)]))
     } else closed[key] = closeObjects(value)
   }
   const saysItself = 'additionalProperties' in schema || 'unevaluatedProperties' in schema || 'allOf' in schema
-  if (isRecord(schema.properties) && !saysItself && !inAllOf) closed.additionalProperties = false
+  const namesFields = isRecord(schema.properties) || isRecord(schema.patternProperties)
+  if (namesFields && !saysItself && !inAllOf) closed.additionalProperties = false
   return closed
 }
 
