@@ -46,6 +46,8 @@ async function resolve(host: string, signal: AbortSignal): Promise<string[]> {
 
 async function dial(address: string, port: number, signal: AbortSignal): Promise<Socket> {
   const socket = connect({ host: address, port, noDelay: true, keepAlive: true, keepAliveInitialDelay: 30_000 })
+  // Between two steps nobody waits for the socket; an error then is found by the next step, and must not end the process.
+  socket.on('error', () => undefined)
   try {
     await new Promise<void>((resolve, reject) => {
       const limit = AbortSignal.any([signal, AbortSignal.timeout(ATTEMPT_TIMEOUT_MS)])
@@ -58,10 +60,8 @@ async function dial(address: string, port: number, signal: AbortSignal): Promise
       })
       socket.once('error', error => reject(tcpFailure(error)))
     })
-    socket.removeAllListeners('error')
     return socket
   } catch (error) {
-    socket.on('error', () => undefined)
     socket.destroy()
     throw error
   }

@@ -47,6 +47,8 @@ export class FrameReader {
     this.#signal.throwIfAborted()
     const ready: Buffer | null = stream.read()
     if (ready !== null) return ready
+    if (stream.errored) throw tcpFailure(stream.errored)
+    if (stream.readableEnded || stream.destroyed) throw new TargetFailure('ERR_TARGET_CLOSED')
     return await new Promise<Buffer>((resolve, reject) => {
       const done = (settle: () => void): void => {
         stream.off('readable', onReadable).off('end', onEnd).off('close', onEnd).off('error', onError)

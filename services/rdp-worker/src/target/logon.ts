@@ -39,10 +39,11 @@ export async function logonToTarget(
 ): Promise<Buffer> {
   const { host, credentials, selectedProtocol, signal } = options
   const certificate = secure.getPeerCertificate().raw
+  const channelBindings = tlsServerEndPointOf(certificate)
   const client = new CredSspClient({
     ...credentials,
     serverPublicKey: subjectPublicKeyOf(certificate),
-    channelBindings: tlsServerEndPointOf(certificate),
+    ...(channelBindings && { channelBindings }),
     targetName: `TERMSRV/${host}`,
     workstation: 'RAP',
     random: randomBytes,

@@ -35,12 +35,13 @@ export async function secureTarget(
     ...(isIP(host) === 0 && { servername: host.replace(/\.$/, '') }),
     ...(rule.mode === 'platform_ca' && { ca: rule.platformCa }),
   })
+  // As for the plain socket: an error between two steps is found by the next one.
+  secure.on('error', () => undefined)
   try {
     await handshake(secure, signal)
     verify(secure, host, rule)
     return secure
   } catch (error) {
-    secure.on('error', () => undefined)
     secure.destroy()
     throw error
   }
@@ -59,7 +60,6 @@ async function handshake(secure: TLSSocket, signal: AbortSignal): Promise<void> 
       resolve()
     })
   })
-  secure.removeAllListeners('error')
 }
 
 function verify(secure: TLSSocket, host: string, { mode, pins }: CertificateRule): void {

@@ -1,0 +1,149 @@
+import { DATA_PLANE_PATH } from '@rap/data-plane-protocol'
+import { Env, isProduction } from '@rap/service-kit'
+import { type Static, Type } from '@sinclair/typebox'
+import { targetPolicyOf } from './target/address.ts'
+
+const UUID = '^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$'
+
+/** The environment of the rdp-worker; docs/operations/configuration.md is made from the descriptions. */
+export const configSchema = Type.Object({
+  APP_ENV: Env.appEnv(),
+  LOG_LEVEL: Env.logLevel(),
+  RAP_TRUST_DOMAIN: Env.string({
+    description: 'Trust domain of the SPIFFE IDs in platform certificates',
+    default: 'rap.internal',
+    maxLength: 255,
+    pattern: '^[a-z0-9._-]+$',
+  }),
+  RAP_PLATFORM_CA_FILE: Env.path({
+    description: 'Certificates of the platform CA (PEM); targets with platform_ca verification chain to it too',
+  }),
+  RAP_TLS_CERT_FILE: Env.path({ description: 'Platform certificate of this worker (PEM chain), for internal calls' }),
+  RAP_TLS_KEY_FILE: Env.path({ description: 'Private key of the platform certificate (PEM)' }),
+  RDP_WORKER_ID: Env.string({
+    description: 'Id of this worker; its certificate carries it as SPIFFE ID',
+    pattern: UUID,
+  }),
+  RDP_WORKER_NAME: Type.Optional(Env.string({ description: 'Name that administrators see', maxLength: 200 })),
+  RDP_WORKER_LABELS: Env.list({
+    description: 'Labels as key=value; a resource with labels goes to workers that have all of them',
+    default: [],
+    itemPattern: '^[A-Za-z0-9._/-]{1,63}=[A-Za-z0-9._/-]{0,63}$',
+    maxItems: 32,
+    example: 'site=berlin,zone=dmz',
+  }),
+  RDP_WORKER_HOST: Env.string({ description: 'Address that the data plane binds to', default: '0.0.0.0' }),
+  RDP_WORKER_PORT: Env.port({ description: 'Port of the data plane', default: 8463 }),
+  RDP_WORKER_PUBLIC_URL: Env.url({
+    description: 'URL of the data plane as clients reach it',
+    protocols: ['wss:'],
+    example: `wss://worker-1.example.com:8463${DATA_PLANE_PATH}`,
+  }),
+  RDP_WORKER_DATA_PLANE_TLS_CERT_FILE: Env.path({
+    description: 'Certificate of the data plane (PEM chain), with the public name and the SPIFFE ID of this worker',
+  }),
+  RDP_WORKER_DATA_PLANE_TLS_KEY_FILE: Env.path({ description: 'Private key of the data plane certificate (PEM)' }),
+  RDP_WORKER_DATA_PLANE_PUBLIC_KEY_FILE: Type.Optional(
+    Env.path({ description: 'Public key that tokens are verified with (PEM); instead of CONTROL_PLANE_JWKS_URL' }),
+  ),
+  RDP_WORKER_DATA_PLANE_PUBLIC_KEY_PEM: Type.Optional(
+    Env.string({ description: 'The same as text (PEM); instead of CONTROL_PLANE_JWKS_URL', maxLength: 16_384 }),
+  ),
+  CONTROL_PLANE_JWKS_URL: Type.Optional(
+    Env.url({
+      description: 'Key set that tokens are verified with',
+      example: 'https://control-plane.rap.internal:8443/.well-known/jwks.json',
+    }),
+  ),
+  CONTROL_PLANE_INTERNAL_URL: Env.url({
+    description: 'Internal listener of the control plane',
+    example: 'https://control-plane.rap.internal:8444',
+  }),
+  SECRET_RESOLVER_URL: Env.url({ description: 'Listener of the secret-resolver' }),
+  REDIS_URL: Env.url({
+    description: 'Redis, for assignments and leases',
+    protocols: ['redis:', 'rediss:'],
+    secret: true,
+  }),
+  DATA_PLANE_ISSUER: Env.string({
+    description: 'Issuer that tokens have to name, the same as in the control plane',
+    default: 'https://rap.internal/control-plane',
+    maxLength: 256,
+  }),
+  RDP_WORKER_MAX_SESSIONS: Env.integer({
+    description: 'Most sessions at once',
+    default: 200,
+    min: 1,
+    max: 10_000,
+    unit: 'sessions',
+  }),
+  RDP_WORKER_MAX_UNBOUND_CONNECTIONS: Env.integer({
+    description: 'Most connections at once that have not bound yet',
+    default: 500,
+    min: 1,
+    max: 100_000,
+    unit: 'connections',
+  }),
+  RDP_WORKER_MAX_UNBOUND_PER_ADDRESS: Env.integer({
+    description: 'The same for one client address',
+    default: 50,
+    min: 1,
+    max: 100_000,
+    unit: 'connections',
+  }),
+  RDP_WORKER_TARGET_ALLOW: Env.list({
+    description:
+      'Networks (10.0.0.0/8), addresses and host patterns (*.corp.example) that may be dialled; empty: everything but this machine, link-local and metadata addresses, which must be listed by address',
+    default: [],
+    example: '10.0.0.0/8,*.corp.example',
+  }),
+  RDP_WORKER_DRAIN_SECONDS: Env.integer({
+    description: 'How long live sessions may go on after SIGTERM before they are closed',
+    default: 10,
+    min: 0,
+    max: 3600,
+    unit: 'seconds',
+  }),
+  HEALTH_HOST: Env.string({ description: 'Address of the private health and metrics listener', default: '127.0.0.1' }),
+  HEALTH_PORT: Env.port({ description: 'Port of the private health and metrics listener', default: 9463 }),
+})
+
+/** The checked environment. */
+export type Config = Readonly<Static<typeof configSchema>>
+
+/** Rules between variables. */
+export function checkConfig(config: Config, problem: (variable: string, message: string) => void): void {
+  const keys = [
+    config.RDP_WORKER_DATA_PLANE_PUBLIC_KEY_FILE,
+    config.RDP_WORKER_DATA_PLANE_PUBLIC_KEY_PEM,
+    config.CONTROL_PLANE_JWKS_URL,
+  ].filter(value => value !== undefined)
+  if (keys.length !== 1) {
+    problem(
+      'CONTROL_PLANE_JWKS_URL',
+      'exactly one of this, RDP_WORKER_DATA_PLANE_PUBLIC_KEY_FILE and RDP_WORKER_DATA_PLANE_PUBLIC_KEY_PEM must be set',
+    )
+  }
+  const url = new URL(config.RDP_WORKER_PUBLIC_URL)
+  if (url.pathname !== DATA_PLANE_PATH || url.search !== '' || url.hash !== '' || url.username !== '') {
+    problem('RDP_WORKER_PUBLIC_URL', `ends with ${DATA_PLANE_PATH} and has no query and no credential`)
+  }
+  try {
+    targetPolicyOf(config.RDP_WORKER_TARGET_ALLOW)
+  } catch (error) {
+    problem('RDP_WORKER_TARGET_ALLOW', (error as Error).message)
+  }
+}
+
+/** Labels as the control plane takes them. */
+export function labelsOf(config: Config): Record<string, string> {
+  return Object.fromEntries(
+    config.RDP_WORKER_LABELS.map(label => [label.slice(0, label.indexOf('=')), label.slice(label.indexOf('=') + 1)]),
+  )
+}
+
+/** The entries in force: outside production a worker may dial its own machine, where demo and test targets run. */
+export function targetAllowList(config: Config): readonly string[] {
+  if (isProduction(config.APP_ENV) || config.RDP_WORKER_TARGET_ALLOW.length > 0) return config.RDP_WORKER_TARGET_ALLOW
+  return ['127.0.0.0/8', '::1/128', '0.0.0.0/0', '::/0']
+}

@@ -1,0 +1,116 @@
+import type { RuntimeTransport } from '@rap/data-plane-protocol'
+import type { InternalClient } from '@rap/service-kit'
+import type { SessionFailure } from '../target/failure.ts'
+
+/** What a bind may use from now on. */
+export interface BindGrant {
+  readonly session_id: string
+  readonly attachment_id: string
+  readonly user_id: string
+  readonly organization_id: string
+  readonly resource_id: string
+  readonly allowed_channels: readonly string[]
+  readonly bind_id: string
+}
+
+export interface BindRequest {
+  readonly token: string
+  readonly proof_jti: string
+  readonly runtime_transport: RuntimeTransport
+  readonly requested_channels: readonly string[]
+  readonly client_address: string
+}
+
+/** The state of an attachment at the source of truth; `unknown` where it is none of this worker's. */
+export interface AttachmentState {
+  readonly attachment_id: string
+  readonly state: string
+  readonly reason: string | null
+}
+
+/** What a worker may put into the audit. */
+export interface AuditReport {
+  readonly event:
+    | 'channel_refused'
+    | 'target_certificate_refused'
+    | 'server_redirection_refused'
+    | 'data_plane_bind_refused'
+  readonly session_id?: string
+  readonly attachment_id?: string
+  readonly code?: string
+  readonly details?: Readonly<Record<string, string | number | boolean>>
+}
+
+export interface Announcement {
+  readonly name?: string
+  readonly labels: Readonly<Record<string, string>>
+  readonly public_url: string
+  readonly version: string
+  readonly runtime_transports: readonly RuntimeTransport[]
+}
+
+/** Largest number of attachments in one poll; the control plane takes no more. */
+const MAX_POLLED = 1000
+
+/** The worker's calls to the source of truth. Every one throws ProblemError where it is refused or not answered. */
+export class ControlPlane {
+  readonly #client: InternalClient
+
+  constructor(client: InternalClient) {
+    this.#client = client
+  }
+
+  async announce(body: Announcement): Promise<void> {
+    await this.#client.request({ method: 'POST', path: '/internal/v1/workers/self', body, idempotent: true })
+  }
+
+  /** Asks for one bind. Not repeated: the token is used up by the first answer. */
+  async bind(body: BindRequest): Promise<BindGrant> {
+    return await this.#client.request<BindGrant>({ method: 'POST', path: '/internal/v1/binds', body, timeoutMs: 5000 })
+  }
+
+  async reportReady(attachmentId: string): Promise<void> {
+    await this.#report(attachmentId, { state: 'ready' })
+  }
+
+  async reportFailed(attachmentId: string, failure: SessionFailure): Promise<void> {
+    await this.#report(attachmentId, { state: 'failed', failure })
+  }
+
+  async reportClosed(attachmentId: string, reason: string, stats: Readonly<Record<string, number>>): Promise<void> {
+    await this.#report(attachmentId, { state: 'closed', reason, stats })
+  }
+
+  async attachment(attachmentId: string): Promise<AttachmentState> {
+    return await this.#client.request({ method: 'GET', path: `/internal/v1/attachments/${attachmentId}` })
+  }
+
+  /** The states of the attachments that this worker holds. */
+  async attachments(ids: readonly string[]): Promise<AttachmentState[]> {
+    const states: AttachmentState[] = []
+    for (let start = 0; start < ids.length; start += MAX_POLLED) {
+      const body = { attachment_ids: ids.slice(start, start + MAX_POLLED) }
+      const answer = await this.#client.request<{ attachments: AttachmentState[] }>({
+        method: 'POST',
+        path: '/internal/v1/workers/self/attachments',
+        body,
+        idempotent: true,
+      })
+      states.push(...answer.attachments)
+    }
+    return states
+  }
+
+  async audit(body: AuditReport): Promise<void> {
+    await this.#client.request({ method: 'POST', path: '/internal/v1/audit-events', body })
+  }
+
+  async #report(attachmentId: string, body: unknown): Promise<void> {
+    await this.#client.request({
+      method: 'POST',
+      path: `/internal/v1/attachments/${attachmentId}/state`,
+      body,
+      idempotent: true,
+    })
+  }
+}
