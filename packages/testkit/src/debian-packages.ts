@@ -44,6 +44,8 @@ export const debianPackages = [
     packages: ['xorgxrdp'],
     purposes: ['test'],
   },
+  { what: 'cookies of X servers, which xrdp makes', provides: ['xauth'], packages: ['xauth'], purposes: ['test'] },
+  { what: 'signals by user', provides: ['pkill'], packages: ['procps'], purposes: ['test'] },
   { what: 'nginx', provides: ['/usr/sbin/nginx'], packages: ['nginx'], purposes: ['bench'] },
   {
     what: 'TCP proxy of nginx',

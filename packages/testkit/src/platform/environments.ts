@@ -1,0 +1,122 @@
+import type { PlatformOptions } from './options.ts'
+import type { ServiceEnv } from './service.ts'
+import type { CertificateFiles, PlatformState } from './state.ts'
+import { TRUST_DOMAIN } from './state.ts'
+
+/** Where everything of one platform listens. */
+export interface Addresses {
+  readonly api: string
+  readonly internal: string
+  readonly resolver: string
+  readonly gateway: string | undefined
+  readonly ports: Readonly<Record<'controlPlane' | 'internal' | 'resolver' | 'gateway', number>>
+}
+
+export interface Wiring {
+  readonly options: PlatformOptions
+  readonly state: PlatformState
+  readonly addresses: Addresses
+  readonly redisUrl: string
+  readonly logLevel: string
+}
+
+const DATA_PLANE_PATH = '/data-plane/v1'
+const HOST = '127.0.0.1'
+
+function common({ options, state, redisUrl, logLevel }: Wiring, { certFile, keyFile }: CertificateFiles): ServiceEnv {
+  return {
+    APP_ENV: options.appEnv ?? 'smoke',
+    LOG_LEVEL: logLevel,
+    RAP_TRUST_DOMAIN: TRUST_DOMAIN,
+    RAP_PLATFORM_CA_FILE: state.caFile,
+    RAP_TLS_CERT_FILE: certFile,
+    RAP_TLS_KEY_FILE: keyFile,
+    REDIS_URL: redisUrl,
+    HEALTH_HOST: HOST,
+    HEALTH_PORT: '0',
+  }
+}
+
+export function controlPlaneEnv(wiring: Wiring, files: CertificateFiles, databaseUrl: string): ServiceEnv {
+  const { options, state, addresses } = wiring
+  return {
+    ...common(wiring, files),
+    CONTROL_PLANE_HOST: HOST,
+    CONTROL_PLANE_PORT: String(addresses.ports.controlPlane),
+    CONTROL_PLANE_INTERNAL_HOST: HOST,
+    CONTROL_PLANE_INTERNAL_PORT: String(addresses.ports.internal),
+    CONTROL_PLANE_PUBLIC_ORIGINS: [addresses.api, ...(options.publicOrigins ?? [])].join(','),
+    DATABASE_URL: databaseUrl,
+    SECRET_RESOLVER_URL: addresses.resolver,
+    CONTROL_PLANE_SIGNING_KEY_ENCRYPTION_KEY_FILE: state.signingWrapKeyFile,
+    DATA_PLANE_GATEWAY_URL: addresses.gateway,
+    DATA_PLANE_DIRECT_WORKER_TLS_TRUST_MODE: 'platform_ca',
+    BOOTSTRAP_ADMIN_EMAIL: options.adminEmail ?? 'admin@rap.example',
+    BOOTSTRAP_ADMIN_PASSWORD_FILE: state.adminPasswordFile,
+    PORTAL_DIR: options.portalDir,
+    ...options.env?.['control-plane'],
+  }
+}
+
+export function secretResolverEnv(wiring: Wiring, files: CertificateFiles, databaseUrl: string): ServiceEnv {
+  const { options, state, addresses } = wiring
+  return {
+    ...common(wiring, files),
+    SECRET_RESOLVER_HOST: HOST,
+    SECRET_RESOLVER_PORT: String(addresses.ports.resolver),
+    DATABASE_URL: databaseUrl,
+    SECRET_ENCRYPTION_KEY_FILE: state.masterKeyFile,
+    SECRET_ENCRYPTION_KEY_ID: 'local-1',
+    CONTROL_PLANE_JWKS_URL: `${addresses.api}/.well-known/jwks.json`,
+    ...options.env?.['secret-resolver'],
+  }
+}
+
+export function gatewayEnv(wiring: Wiring, files: CertificateFiles): ServiceEnv {
+  const { options, addresses } = wiring
+  return {
+    ...common(wiring, files),
+    GATEWAY_HOST: HOST,
+    GATEWAY_PORT: String(addresses.ports.gateway),
+    GATEWAY_PLAINTEXT: options.gateway === 'plaintext' ? 'true' : 'false',
+    GATEWAY_PUBLIC_URL: addresses.gateway,
+    GATEWAY_DRAIN_SECONDS: '0',
+    CONTROL_PLANE_JWKS_URL: `${addresses.api}/.well-known/jwks.json`,
+    ...options.env?.gateway,
+  }
+}
+
+export interface WorkerPlace {
+  readonly id: string
+  readonly port: number
+  readonly files: CertificateFiles
+}
+
+export function workerEnv(wiring: Wiring, { id, port, files }: WorkerPlace): ServiceEnv {
+  const { options, addresses } = wiring
+  return {
+    ...common(wiring, files),
+    RDP_WORKER_ID: id,
+    RDP_WORKER_HOST: HOST,
+    RDP_WORKER_PORT: String(port),
+    RDP_WORKER_PUBLIC_URL: workerUrl(port),
+    RDP_WORKER_DATA_PLANE_TLS_CERT_FILE: files.certFile,
+    RDP_WORKER_DATA_PLANE_TLS_KEY_FILE: files.keyFile,
+    CONTROL_PLANE_INTERNAL_URL: addresses.internal,
+    CONTROL_PLANE_JWKS_URL: `${addresses.api}/.well-known/jwks.json`,
+    SECRET_RESOLVER_URL: addresses.resolver,
+    // The test targets are on this machine; by default a worker dials no loopback address.
+    RDP_WORKER_TARGET_ALLOW: '127.0.0.0/8,::1/128',
+    ...options.env?.['rdp-worker'],
+  }
+}
+
+export function workerUrl(port: number): string {
+  return `wss://localhost:${port}${DATA_PLANE_PATH}`
+}
+
+export function gatewayUrl(options: PlatformOptions, port: number): string | undefined {
+  if (options.gateway === 'none') return undefined
+  const scheme = options.gateway === 'plaintext' ? 'ws' : 'wss'
+  return options.gatewayPublicUrl ?? `${scheme}://localhost:${port}${DATA_PLANE_PATH}`
+}
