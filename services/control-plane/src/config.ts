@@ -13,10 +13,15 @@ export const configSchema = Type.Object({
     maxLength: 255,
     pattern: '^[a-z0-9._-]+$',
   }),
-  RAP_PLATFORM_CA_FILE: Env.path({ description: 'Certificates of the platform CA (PEM); also served as the trust bundle' }),
+  RAP_PLATFORM_CA_FILE: Env.path({
+    description: 'Certificates of the platform CA (PEM); also served as the trust bundle',
+  }),
   RAP_TLS_CERT_FILE: Env.path({ description: 'Platform certificate of this service (PEM chain)' }),
   RAP_TLS_KEY_FILE: Env.path({ description: 'Private key of the platform certificate (PEM)' }),
-  CONTROL_PLANE_HOST: Env.string({ description: 'Address that the public HTTPS listener binds to', default: '0.0.0.0' }),
+  CONTROL_PLANE_HOST: Env.string({
+    description: 'Address that the public HTTPS listener binds to',
+    default: '0.0.0.0',
+  }),
   CONTROL_PLANE_PORT: Env.port({ description: 'Port of the public HTTPS listener', default: 8443 }),
   CONTROL_PLANE_TLS_CERT_FILE: Type.Optional(
     Env.path({ description: 'Certificate of the public listener (PEM chain); RAP_TLS_CERT_FILE when absent' }),
@@ -64,7 +69,9 @@ export const configSchema = Type.Object({
   }),
   REDIS_URL: Env.url({ description: 'Redis, for live coordination', protocols: ['redis:', 'rediss:'], secret: true }),
   SECRET_RESOLVER_URL: Env.url({ description: 'Base URL of the secret-resolver' }),
-  PORTAL_DIR: Type.Optional(Env.path({ description: 'Directory with the built portal; without it no portal is served' })),
+  PORTAL_DIR: Type.Optional(
+    Env.path({ description: 'Directory with the built portal; without it no portal is served' }),
+  ),
   DATA_PLANE_ISSUER: Env.string({
     description: 'Issuer in the tokens of the data plane',
     default: 'https://rap.internal/control-plane',
@@ -78,7 +85,8 @@ export const configSchema = Type.Object({
     }),
   ),
   DATA_PLANE_DIRECT_WORKER_TLS_TRUST_MODE: Env.oneOf(TRUST_MODES, {
-    description: 'How clients trust the certificate of a direct worker; smoke_insecure is never advertised in production',
+    description:
+      'How clients trust the certificate of a direct worker; smoke_insecure is never advertised in production',
     default: 'platform_ca',
   }),
   DATA_PLANE_DIRECT_WORKER_TLS_CA_REF: Env.string({
@@ -88,6 +96,11 @@ export const configSchema = Type.Object({
   }),
   CONTROL_PLANE_SIGNING_KEY_ENCRYPTION_KEY_FILE: Env.path({
     description: 'File with the 256-bit key (base64) that wraps the signing keys at rest',
+  }),
+  CONTROL_PLANE_SIGNING_KEY_ENCRYPTION_KEY_ID: Env.string({
+    description: 'Name of that key; stored with every signing key that it wraps',
+    default: 'signing-key-wrap:v1',
+    pattern: '^[A-Za-z0-9][A-Za-z0-9._:-]{0,127}$',
   }),
   SESSION_READY_TIMEOUT_SECONDS: Env.integer({
     description: 'How long the start of a session waits for its worker',
@@ -118,11 +131,12 @@ export const configSchema = Type.Object({
     unit: 'hours',
   }),
   BOOTSTRAP_ADMIN_EMAIL: Type.Optional(
-    Env.string({ description: 'E-mail address of the first user, made at a start with an empty database', maxLength: 254 }),
+    Env.string({
+      description: 'E-mail address of the first user, made at a start with an empty database',
+      maxLength: 254,
+    }),
   ),
-  BOOTSTRAP_ADMIN_PASSWORD_FILE: Type.Optional(
-    Env.path({ description: 'File with the password of the first user' }),
-  ),
+  BOOTSTRAP_ADMIN_PASSWORD_FILE: Type.Optional(Env.path({ description: 'File with the password of the first user' })),
   BOOTSTRAP_ORGANIZATION_NAME: Env.string({
     description: 'Name of the organization that is made together with the first user',
     default: 'Default',
@@ -160,6 +174,9 @@ export function checkConfig(config: Config, problem: (variable: string, message:
     }
   }
   if (production && gateway === undefined && config.DATA_PLANE_DIRECT_WORKER_TLS_TRUST_MODE === 'smoke_insecure') {
-    problem('DATA_PLANE_GATEWAY_URL', 'is required: in production no smoke_insecure worker is advertised, so no path is left')
+    problem(
+      'DATA_PLANE_GATEWAY_URL',
+      'is required: in production no smoke_insecure worker is advertised, so no path is left',
+    )
   }
 }

@@ -23,7 +23,6 @@ export const problems = defineProblems({
   ERR_RESOURCE_SECRET_REQUIRED: { status: 409, title: 'The resource has no secret yet' },
 
   ERR_SECRET_SEAL_INVALID: { status: 422, title: 'The sealed secret is not one for this resource' },
-  ERR_SECRET_NOT_FOUND: { status: 404, title: 'The resource has no secret' },
   ERR_SECRET_RESOLVER_UNAVAILABLE: { status: 503, title: 'The secret-resolver is not available' },
 
   ERR_IDEMPOTENCY_KEY_REUSED: { status: 422, title: 'The Idempotency-Key was used with another request' },

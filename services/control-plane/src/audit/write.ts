@@ -32,7 +32,11 @@ export async function auditWorker(
 
 /** Appends what the control plane did by itself. */
 export async function auditSystem(sql: Sql | TransactionSql, event: EventBy): Promise<void> {
-  await appendAuditEvent(sql, { ...event, outcome: event.outcome ?? 'ok', actor: { kind: 'service', id: 'control-plane' } })
+  await appendAuditEvent(sql, {
+    ...event,
+    outcome: event.outcome ?? 'ok',
+    actor: { kind: 'service', id: 'control-plane' },
+  })
 }
 
 /** Appends what somebody did who is not logged in. */

@@ -31,7 +31,10 @@ export interface Attempt {
  * Keys hold digests: an e-mail address typed into the wrong field is often a password. Rejects when Redis is away, and
  * then nobody logs in: an attacker who can stop Redis must not get unlimited guesses.
  */
-export async function countAttempt(redis: Redis, { email, address }: { email: string; address: string }): Promise<Attempt> {
+export async function countAttempt(
+  redis: Redis,
+  { email, address }: { email: string; address: string },
+): Promise<Attempt> {
   const keys = keysOf(email, address)
   const counts = (await redis.eval(COUNT, keys.length, ...keys, WINDOW_SECONDS)) as number[]
   const bounds = [LIMITS.pair, LIMITS.account, LIMITS.address]
@@ -46,7 +49,10 @@ for index = 2, #KEYS do
 end`
 
 /** A good log-in gives its attempt back, so that a shared address does not use itself up. */
-export async function forgiveAttempt(redis: Redis, { email, address }: { email: string; address: string }): Promise<void> {
+export async function forgiveAttempt(
+  redis: Redis,
+  { email, address }: { email: string; address: string },
+): Promise<void> {
   const keys = keysOf(email, address)
   await redis.eval(FORGIVE, keys.length, ...keys)
 }

@@ -77,7 +77,10 @@ async function auditFailure(ctx: Context, user: UserRow | undefined, origin: Ori
 }
 
 /** The organization whose audit speaks of a person's log-ins: the one of the account, or else the first membership. */
-async function chainOf(db: Sql | TransactionSql, user: Pick<UserRow, 'id' | 'home_organization_id'>): Promise<string | null> {
+async function chainOf(
+  db: Sql | TransactionSql,
+  user: Pick<UserRow, 'id' | 'home_organization_id'>,
+): Promise<string | null> {
   if (user.home_organization_id !== null) return user.home_organization_id
   const [first] = await membershipsOf(db, user.id)
   return first?.organization_id ?? null
@@ -141,7 +144,11 @@ async function endFamily(
   if (!(await revokeFamily(tx, familyId, 'logout'))) return
   const user = await findUser(tx, userId)
   if (user === undefined) return
-  await auditStranger(tx, origin, { organization_id: await chainOf(tx, user), event: 'user_logged_out', user_id: userId })
+  await auditStranger(tx, origin, {
+    organization_id: await chainOf(tx, user),
+    event: 'user_logged_out',
+    user_id: userId,
+  })
 }
 
 /**

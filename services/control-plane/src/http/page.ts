@@ -8,7 +8,12 @@ const DEFAULT_PAGE_ITEMS = 50
 /** Query fields of every list. */
 export const PageQuery = {
   limit: Type.Optional(
-    Type.Integer({ minimum: 1, maximum: MAX_PAGE_ITEMS, default: DEFAULT_PAGE_ITEMS, description: 'Most items in the answer' }),
+    Type.Integer({
+      minimum: 1,
+      maximum: MAX_PAGE_ITEMS,
+      default: DEFAULT_PAGE_ITEMS,
+      description: 'Most items in the answer',
+    }),
   ),
   cursor: Type.Optional(
     Type.String({ maxLength: 256, pattern: '^[A-Za-z0-9_-]+$', description: 'next_cursor of the page before' }),
@@ -31,7 +36,8 @@ export interface TimeCursor {
   readonly id: string
 }
 
-const TIME_CURSOR = /^(\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}\.\d{6}Z)~([0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12})$/
+const TIME_CURSOR =
+  /^(\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}\.\d{6}Z)~([0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12})$/
 
 /** Reads a cursor; throws ProblemError ERR_LIST_CURSOR_INVALID. */
 export function readTimeCursor(cursor: string | undefined): TimeCursor | undefined {

@@ -83,7 +83,10 @@ export function organizationRoutes(app: RapServer, ctx: Context): void {
 
   app.get(
     '/v1/organizations/:id',
-    { onRequest, schema: { ...common, summary: 'One organization', params: IdParams, response: { 200: Organization } } },
+    {
+      onRequest,
+      schema: { ...common, summary: 'One organization', params: IdParams, response: { 200: Organization } },
+    },
     async request => await readOrganization(callerOf(request).id, request.params.id),
   )
 

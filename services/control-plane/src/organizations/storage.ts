@@ -21,7 +21,10 @@ export interface MemberRow {
   readonly place: string
 }
 
-export async function insertOrganization(db: Db, name: string): Promise<{ id: string; name: string; created_at: Date }> {
+export async function insertOrganization(
+  db: Db,
+  name: string,
+): Promise<{ id: string; name: string; created_at: Date }> {
   const [row] = await db<{ id: string; name: string; created_at: Date }[]>`
     insert into rap.organizations (name) values (${name}) returning id, name, created_at`
   if (row === undefined) throw new Error('organization was not made')
@@ -50,7 +53,10 @@ export async function listOrganizations(
     order by o.created_at, o.id limit ${limit}`
 }
 
-export async function findOrganization(db: Db, id: string): Promise<{ id: string; name: string; created_at: Date } | undefined> {
+export async function findOrganization(
+  db: Db,
+  id: string,
+): Promise<{ id: string; name: string; created_at: Date } | undefined> {
   const [row] = await db<{ id: string; name: string; created_at: Date }[]>`
     select id, name, created_at from rap.organizations where id = ${id}`
   return row

@@ -39,9 +39,7 @@ export function chooseWorker(
   if (alive.length === 0) return { reason: 'none_alive' }
   const matching = alive.filter(worker => hasLabels(worker.labels, options.labels))
   if (matching.length === 0) return { reason: 'none_with_labels' }
-  const loads = matching
-    .map(worker => ({ id: worker.id, share: shareOf(worker) }))
-    .filter(({ share }) => share < 1)
+  const loads = matching.map(worker => ({ id: worker.id, share: shareOf(worker) })).filter(({ share }) => share < 1)
   if (loads.length === 0) return { reason: 'all_full' }
   const least = Math.min(...loads.map(({ share }) => share))
   const equals = loads.filter(({ share }) => share === least)

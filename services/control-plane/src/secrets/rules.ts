@@ -1,0 +1,47 @@
+import type { Caller, Context } from '../context.ts'
+import { requireResource } from '../resources/rules.ts'
+import { setSecretRef } from '../resources/storage.ts'
+import type { SecretMetadata } from './resolver.ts'
+import { checkSealed } from './seal-header.ts'
+
+/**
+ * Passes a sealed secret on to the resolver and sets the resource's reference.
+ *
+ * The resource's row is locked meanwhile, so that it cannot be deleted between the two. The resolver writes the audit
+ * event together with the secret. Throws ProblemError ERR_SECRET_SEAL_INVALID, ERR_SECRET_RESOLVER_UNAVAILABLE, and the
+ * resolver's own refusals.
+ */
+export async function writeSecret(
+  ctx: Context,
+  caller: Caller,
+  given: { id: string; sealed: string; expectedVersion: number | undefined },
+): Promise<SecretMetadata> {
+  const { id } = given
+  return await ctx.sql.begin(async tx => {
+    const resource = await requireResource(tx, caller, { id, permission: 'secrets.write', lock: 'update' })
+    const place = { organizationId: resource.organization_id, resourceId: id }
+    checkSealed(given.sealed, place)
+    const metadata = await ctx.resolver.write(place, given, caller)
+    await setSecretRef(tx, id, true)
+    return metadata
+  })
+}
+
+/** What the resolver knows of the secret. Throws ProblemError ERR_SECRET_NOT_FOUND. */
+export async function readSecretMetadata(ctx: Context, caller: Caller, id: string): Promise<SecretMetadata> {
+  const resource = await requireResource(ctx.sql, caller, { id, permission: 'secrets.read_metadata' })
+  return await ctx.resolver.read({ organizationId: resource.organization_id, resourceId: id }, caller)
+}
+
+/** Deletes the secret and the resource's reference. Throws ProblemError ERR_SECRET_NOT_FOUND. */
+export async function deleteSecret(
+  ctx: Context,
+  caller: Caller,
+  { id, expectedVersion }: { id: string; expectedVersion: number | undefined },
+): Promise<void> {
+  await ctx.sql.begin(async tx => {
+    const resource = await requireResource(tx, caller, { id, permission: 'secrets.write', lock: 'update' })
+    await ctx.resolver.delete({ organizationId: resource.organization_id, resourceId: id }, caller, expectedVersion)
+    await setSecretRef(tx, id, false)
+  })
+}

@@ -1,0 +1,254 @@
+import { randomUUID } from 'node:crypto'
+import { isProduction, type TransactionSql } from '@rap/service-kit'
+import { auditCaller } from '../audit/write.ts'
+import type { Caller, Context } from '../context.ts'
+import { problems } from '../errors.ts'
+import { credentialKeysOf } from '../resources/credential-guard.ts'
+import { targetRulesOf } from '../resources/metadata.ts'
+import { requireResource } from '../resources/rules.ts'
+import type { ResourceForRow } from '../resources/storage.ts'
+import { selectWorker } from '../workers/select.ts'
+import type { WorkerRow } from '../workers/storage.ts'
+import { dispatchAssignment, releaseAttachments } from './coordination.ts'
+import { COORDINATION_UNAVAILABLE } from './failure.ts'
+import { failAttachment } from './finish.ts'
+import { findIdempotent, type IdempotentRequest, rememberIdempotent } from './idempotency.ts'
+import { allowedChannels } from './policy.ts'
+import { awaitReady, type Started } from './ready.ts'
+import { hasEnded, isLive } from './states.ts'
+import {
+  type AttachmentRow,
+  countConnected,
+  insertAttachment,
+  insertSession,
+  lockSession,
+  newestAttachment,
+  type SessionRow,
+  updateAttachmentState,
+  updateSessionState,
+} from './storage.ts'
+import { signAssignment } from './tokens.ts'
+
+export interface ConnectInput {
+  /** RFC 7638 thumbprint of the client's key. */
+  readonly dpopJkt: string
+  readonly display: { readonly width: number; readonly height: number } | undefined
+}
+
+export interface StartInput extends ConnectInput {
+  readonly resourceId: string
+  readonly idempotent: IdempotentRequest | undefined
+}
+
+interface Placed {
+  readonly session: SessionRow
+  readonly attachment: AttachmentRow
+}
+
+/** Undoes the transaction of a request that another one with the same key has overtaken. */
+class OvertakenError extends Error {
+  override readonly name = 'OvertakenError'
+}
+
+/**
+ * Starts a session and waits until its worker is ready.
+ *
+ * Throws ProblemError: ERR_RESOURCE_SECRET_REQUIRED and ERR_RESOURCE_PLAINTEXT_CREDENTIALS in production,
+ * ERR_SESSION_LIMIT_USER, ERR_SESSION_LIMIT_ORGANIZATION, ERR_SESSION_NO_WORKER, ERR_SESSION_COORDINATION_UNAVAILABLE,
+ * ERR_IDEMPOTENCY_KEY_REUSED, and whatever `awaitReady` throws.
+ */
+export async function startSession(ctx: Context, caller: Caller, input: StartInput): Promise<Started> {
+  const resource = await requireResource(ctx.sql, caller, { id: input.resourceId, permission: 'sessions.use' })
+  const { idempotent } = input
+  const earlier = idempotent === undefined ? undefined : await findIdempotent(ctx.sql, idempotent)
+  if (earlier !== undefined) return await awaitReady(ctx, earlier)
+  await requireConnectable(ctx, caller, resource)
+  const worker = await selectWorker(ctx, resource.labels)
+  let placed: Placed
+  try {
+    placed = await ctx.sql.begin(tx => placeSession(ctx, tx, { caller, input, worker }))
+  } catch (error) {
+    if (!(error instanceof OvertakenError) || idempotent === undefined) throw error
+    const other = await findIdempotent(ctx.sql, idempotent)
+    if (other === undefined) throw error
+    return await awaitReady(ctx, other)
+  }
+  return await connect(ctx, { ...placed, worker, resource, display: input.display })
+}
+
+async function placeSession(
+  ctx: Context,
+  tx: TransactionSql,
+  { caller, input, worker }: { caller: Caller; input: StartInput; worker: WorkerRow },
+): Promise<Placed> {
+  // Locked, so that the resource is not deleted while its session begins.
+  const resource = await requireResource(tx, caller, {
+    id: input.resourceId,
+    permission: 'sessions.use',
+    lock: 'share',
+  })
+  await requireRoom(ctx, tx, { organizationId: resource.organization_id, userId: caller.id })
+  const session = await insertSession(tx, {
+    organizationId: resource.organization_id,
+    resourceId: resource.id,
+    userId: caller.id,
+    secretRef: resource.secret_ref,
+  })
+  const attachment = await insertAttachment(tx, {
+    session,
+    ordinal: 1,
+    workerId: worker.id,
+    leaseId: randomUUID(),
+    dpopJkt: input.dpopJkt,
+    allowedChannels: allowedChannels(),
+    supersedes: undefined,
+  })
+  if (input.idempotent !== undefined && !(await rememberIdempotent(tx, input.idempotent, attachment.id))) {
+    throw new OvertakenError()
+  }
+  await auditCaller(tx, caller, { ...placeOf(session, attachment), event: 'session_started' })
+  return { session, attachment }
+}
+
+export interface AttachInput extends ConnectInput {
+  /** Takes the session from an attachment that is live. */
+  readonly takeover: boolean
+}
+
+/**
+ * Connects to a session again, with a new attachment, a new key and a new connection to the target.
+ *
+ * Throws ProblemError ERR_SESSION_ATTACHED where one is live and `takeover` is not asked for, ERR_SESSION_ENDED, and
+ * what `startSession` throws.
+ */
+export async function attachSession(
+  ctx: Context,
+  caller: Caller,
+  { session: seen, input }: { session: SessionRow; input: AttachInput },
+): Promise<Started> {
+  if (hasEnded(seen.state)) throw problems.ERR_SESSION_ENDED({ extras: { session_id: seen.id } })
+  const use = { id: seen.resource_id, permission: 'sessions.use' } as const
+  const resource = await requireResource(ctx.sql, caller, use)
+  await requireConnectable(ctx, caller, resource)
+  const worker = await selectWorker(ctx, resource.labels)
+  const { session, attachment, superseded } = await ctx.sql.begin(async tx => {
+    // The resource first, as where it is deleted: everybody locks in the same order.
+    await requireResource(tx, caller, { ...use, lock: 'share' })
+    return await placeAttachment(ctx, tx, { caller, sessionId: seen.id, input, worker })
+  })
+  if (superseded !== undefined) {
+    await releaseAttachments(ctx.redis, ctx.logger, [{ ...superseded, reason: 'ERR_SESSION_TAKEN_OVER' }])
+  }
+  return await connect(ctx, { session, attachment, worker, resource, display: input.display })
+}
+
+async function placeAttachment(
+  ctx: Context,
+  tx: TransactionSql,
+  given: { caller: Caller; sessionId: string; input: AttachInput; worker: WorkerRow },
+): Promise<Placed & { superseded: AttachmentRow | undefined }> {
+  const { caller, sessionId, input, worker } = given
+  const locked = await lockSession(tx, sessionId)
+  if (locked === undefined || hasEnded(locked.state))
+    throw problems.ERR_SESSION_ENDED({ extras: { session_id: sessionId } })
+  const newest = await newestAttachment(tx, sessionId)
+  const live = newest !== undefined && isLive(newest.state) ? newest : undefined
+  if (live !== undefined && !input.takeover) throw problems.ERR_SESSION_ATTACHED({ extras: { session_id: sessionId } })
+  if (live === undefined) {
+    await requireRoom(ctx, tx, { organizationId: locked.organization_id, userId: locked.user_id })
+  }
+  const superseded =
+    live && (await updateAttachmentState(tx, live.id, 'superseded', { reason: 'ERR_SESSION_TAKEN_OVER' }))
+  const session = await updateSessionState(tx, sessionId, 'assigning')
+  const attachment = await insertAttachment(tx, {
+    session,
+    ordinal: (newest?.ordinal ?? 0) + 1,
+    workerId: worker.id,
+    leaseId: randomUUID(),
+    dpopJkt: input.dpopJkt,
+    allowedChannels: allowedChannels(),
+    supersedes: live?.id,
+  })
+  const place = placeOf(session, attachment)
+  if (live !== undefined) {
+    await auditCaller(tx, caller, {
+      ...place,
+      event: 'session_taken_over',
+      details: { superseded_attachment_id: live.id },
+    })
+  }
+  await auditCaller(tx, caller, { ...place, event: 'session_attached' })
+  return { session, attachment, superseded }
+}
+
+/** Hands the order to the worker and waits for its report. */
+async function connect(
+  ctx: Context,
+  order: Placed & { worker: WorkerRow; resource: ResourceForRow; display: ConnectInput['display'] },
+): Promise<Started> {
+  const { attachment, resource } = order
+  try {
+    const assignment = await signAssignment(ctx, {
+      ...order,
+      secretRef: resource.secret_ref,
+      target: { protocol: resource.protocol, address: resource.address, ...targetRulesOf(resource.metadata) },
+    })
+    await dispatchAssignment(ctx.redis, attachment, assignment)
+  } catch (cause) {
+    ctx.logger.error({ event: 'assignment_not_sent', attachment_id: attachment.id, err: cause }, 'assignment not sent')
+    await failAttachment(ctx, attachment.id, {
+      failure: COORDINATION_UNAVAILABLE,
+      by: { kind: 'system' },
+      onlyIn: ['assigning'],
+      closeReason: 'ERR_SESSION_TERMINATED',
+    })
+  }
+  return await awaitReady(ctx, attachment.id)
+}
+
+/** In production: a secret must be there, and metadata from earlier times must not hold what looks like one. */
+async function requireConnectable(ctx: Context, caller: Caller, resource: ResourceForRow): Promise<void> {
+  if (!isProduction(ctx.config.APP_ENV)) return
+  const keys = credentialKeysOf(resource.metadata)
+  if (keys.length > 0) {
+    const code = 'ERR_RESOURCE_PLAINTEXT_CREDENTIALS'
+    await auditCaller(ctx.sql, caller, {
+      organization_id: resource.organization_id,
+      event: 'resource_rejected_plaintext_credentials',
+      resource_id: resource.id,
+      outcome: 'refused',
+      code,
+      details: { keys: keys.join(',') },
+    })
+    throw problems[code]({ detail: 'Move the credential into the secret of the resource', extras: { keys } })
+  }
+  if (targetRulesOf(resource.metadata).certificate_verification_mode === 'insecure') {
+    throw problems.ERR_RESOURCE_INSECURE_VERIFICATION()
+  }
+  if (resource.secret_ref === null) throw problems.ERR_RESOURCE_SECRET_REQUIRED()
+}
+
+async function requireRoom(
+  { config }: Context,
+  tx: TransactionSql,
+  { organizationId, userId }: { organizationId: string; userId: string },
+): Promise<void> {
+  const connected = await countConnected(tx, organizationId, userId)
+  if (connected.user >= config.SESSION_LIMIT_PER_USER) {
+    throw problems.ERR_SESSION_LIMIT_USER({ extras: { limit: config.SESSION_LIMIT_PER_USER } })
+  }
+  if (connected.organization >= config.SESSION_LIMIT_PER_ORGANIZATION) {
+    throw problems.ERR_SESSION_LIMIT_ORGANIZATION({ extras: { limit: config.SESSION_LIMIT_PER_ORGANIZATION } })
+  }
+}
+
+function placeOf(session: SessionRow, attachment: AttachmentRow) {
+  return {
+    organization_id: session.organization_id,
+    session_id: session.id,
+    attachment_id: attachment.id,
+    resource_id: session.resource_id,
+    worker_id: attachment.worker_id,
+    secret_ref: session.metadata.secret_ref ?? undefined,
+  }
+}
