@@ -11,6 +11,7 @@ export {
   loadConfig,
   secretVariables,
 } from './config.ts'
+export { type Admission, addressKey, ConnectionLimits, type Limits } from './connection-limits.ts'
 export {
   commonProblems,
   defineProblems,
