@@ -10,6 +10,7 @@ import type { AddressInfo, Server } from 'node:net'
 import type { Candidate } from '@rap/candidate-metadata'
 import { DATA_PLANE_PATH } from '@rap/data-plane-protocol'
 import { type Authority, createAuthority, type IssuedCertificate, issueCertificate } from '@rap/pki'
+import { waitFor } from '@rap/testkit'
 import { type WebSocket, WebSocketServer } from 'ws'
 
 /** What a test registers its clean-up with; tap's own `t` fits. */
@@ -239,16 +240,46 @@ export function json(response: ServerResponse, body: unknown, status = 200): voi
 }
 
 export function problem(response: ServerResponse, status: number, code: string, more: object = {}): void {
-  response
-    .writeHead(status, { 'content-type': 'application/problem+json; charset=utf-8' })
-    .end(
-      JSON.stringify({
-        type: `urn:rap:problem:${code}`,
-        title: 'Refused',
-        status,
-        code,
-        request_id: 'request-1',
-        ...more,
-      }),
-    )
+  response.writeHead(status, { 'content-type': 'application/problem+json; charset=utf-8' }).end(
+    JSON.stringify({
+      type: `urn:rap:problem:${code}`,
+      title: 'Refused',
+      status,
+      code,
+      request_id: 'request-1',
+      ...more,
+    }),
+  )
+}
+
+/** Sends `total` bytes, each message after the one before has left this process; `flood.taken` counts them. */
+export function floodWith(
+  socket: WebSocket,
+  message: Buffer,
+  options: { total: number; flood: { taken: number } },
+): void {
+  const { total, flood } = options
+  const next = () => {
+    if (flood.taken >= total) return
+    socket.send(message, error => {
+      if (error != null) return
+      flood.taken += message.length
+      next()
+    })
+  }
+  next()
+}
+
+/** The value once it has not changed for a second. */
+export async function standsStill(read: () => number): Promise<number> {
+  let last = -1
+  await waitFor(
+    () => {
+      const isStill = read() === last && last > 0
+      last = read()
+      return isStill
+    },
+    { what: 'the flow to stand still', intervalMs: 1000, timeoutMs: 30_000 },
+  )
+  return last
 }

@@ -9,7 +9,7 @@ const HIGH_WATER_BYTES = 256 * 1024
 const DRAIN_POLL_MS = 20
 
 async function openSocket(url: string, options: OpenSocketOptions): Promise<DataSocket> {
-  options.signal?.throwIfAborted()
+  if (options.signal?.aborted) throw new SocketOpenError('aborted')
   const WebSocketStream = webSocketStreamClass()
   if (WebSocketStream !== undefined) return await openSocketStream(WebSocketStream, url, options)
   const socket = new WebSocket(url)

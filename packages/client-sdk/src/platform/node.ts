@@ -49,7 +49,7 @@ function codeOf(error: unknown, depth = 0): string | undefined {
 }
 
 async function openSocket(url: string, options: OpenSocketOptions): Promise<DataSocket> {
-  options.signal?.throwIfAborted()
+  if (options.signal?.aborted) throw new SocketOpenError('aborted')
   const ca = authoritiesOf(options.trust, options.trustScope)
   const clientOptions: ClientOptions & { closeTimeout: number } = {
     ...(ca !== undefined && { ca }),
