@@ -144,7 +144,7 @@ async function run(
     migrationPattern: `${directory.replaceAll(/[\\*?[\]{}()!]/g, '\\$&')}/*.do.*.sql`,
     schemaTable,
     newline: 'LF',
-    execQuery: async (query: string) => ({ rows: await connection.unsafe(query) }),
+    execQuery: async (query: string) => ({ rows: await execute(connection, query) }),
   } as never)
   const previousVersion = Number(await postgrator.getDatabaseVersion())
   const newest = files.at(-1)?.version ?? 0
@@ -170,6 +170,19 @@ async function run(
     )
   }
   return { previousVersion, version: newest, applied }
+}
+
+/** postgrator's own statement for the schema of `schemaTable`. */
+const CREATE_SCHEMA = /^CREATE SCHEMA IF NOT EXISTS "([a-z0-9_]+)";$/
+
+/** Postgres asks for the right to create a schema also where it is there already, so that statement is left out then. */
+async function execute(connection: ReservedSql, query: string): Promise<readonly unknown[]> {
+  const schema = CREATE_SCHEMA.exec(query)?.[1]
+  if (schema !== undefined) {
+    const found = await connection`select 1 from pg_namespace where nspname = ${schema}`
+    if (found.length > 0) return []
+  }
+  return await connection.unsafe(query)
 }
 
 async function inTransaction(connection: ReservedSql, file: string, work: () => Promise<unknown>): Promise<void> {
