@@ -1,4 +1,5 @@
 export { type BrowserOptions, launchBrowser, type TestBrowser } from './browser.ts'
+export { findSecret, newCanary } from './canary.ts'
 export {
   browserInstallCommand,
   type DebianPackage,

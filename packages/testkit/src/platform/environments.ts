@@ -25,7 +25,7 @@ const HOST = '127.0.0.1'
 
 function common({ options, state, redisUrl, logLevel }: Wiring, { certFile, keyFile }: CertificateFiles): ServiceEnv {
   return {
-    APP_ENV: options.appEnv ?? 'smoke',
+    APP_ENV: options.appEnv ?? 'test',
     LOG_LEVEL: logLevel,
     RAP_TRUST_DOMAIN: TRUST_DOMAIN,
     RAP_PLATFORM_CA_FILE: state.caFile,
@@ -105,7 +105,8 @@ export function workerEnv(wiring: Wiring, { id, port, files }: WorkerPlace): Ser
     CONTROL_PLANE_INTERNAL_URL: addresses.internal,
     CONTROL_PLANE_JWKS_URL: `${addresses.api}/.well-known/jwks.json`,
     SECRET_RESOLVER_URL: addresses.resolver,
-    // The test targets are on this machine; by default a worker dials no loopback address.
+    RDP_WORKER_DRAIN_SECONDS: '0',
+    // The test targets are on this machine; nothing else is dialled.
     RDP_WORKER_TARGET_ALLOW: '127.0.0.0/8,::1/128',
     ...options.env?.['rdp-worker'],
   }

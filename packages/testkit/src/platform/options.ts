@@ -2,8 +2,8 @@ import type { PlatformTarget } from './seed.ts'
 import type { ServiceEnv, ServiceName } from './service.ts'
 
 export interface PlatformOptions {
-  /** Default `smoke`: as strict as production, but with the exceptions that tests need. */
-  readonly appEnv?: 'development' | 'smoke' | 'docker-test' | 'production'
+  /** Default `test`. */
+  readonly appEnv?: 'development' | 'smoke' | 'test' | 'production'
   /** Keeps database, keys, certificates authority and log-in between starts. Default a temporary folder. */
   readonly dir?: string
   /** Fixed ports; what is not named gets a free one. */
