@@ -98,22 +98,26 @@ export class Writer {
   }
 
   u8(value: number): this {
-    this.#view.setUint8(this.#grow(1), value)
+    const start = this.#grow(1)
+    this.#view.setUint8(start, value)
     return this
   }
 
   u16le(value: number): this {
-    this.#view.setUint16(this.#grow(2), value, true)
+    const start = this.#grow(2)
+    this.#view.setUint16(start, value, true)
     return this
   }
 
   u16be(value: number): this {
-    this.#view.setUint16(this.#grow(2), value, false)
+    const start = this.#grow(2)
+    this.#view.setUint16(start, value, false)
     return this
   }
 
   u32le(value: number): this {
-    this.#view.setUint32(this.#grow(4), value, true)
+    const start = this.#grow(4)
+    this.#view.setUint32(start, value, true)
     return this
   }
 
