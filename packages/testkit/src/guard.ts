@@ -59,7 +59,8 @@ function cleanUp(): string {
     const each = [...groups].map(pid => `-${pid}`).join(' ')
     steps.push(`kill -s TERM -- ${each} 2>/dev/null`, 'sleep 1', `kill -s KILL -- ${each} 2>/dev/null`)
   }
-  steps.push(...commands.values())
+  // What came last may stand on what came first: a mount inside a folder.
+  steps.push(...[...commands.values()].reverse())
   return steps.join('; ')
 }
 

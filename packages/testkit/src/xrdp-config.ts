@@ -1,3 +1,6 @@
+/** The folder in the home where a session sees redirected drives. */
+export const FUSE_MOUNT = 'thinclient_drives'
+
 export interface XrdpIni {
   readonly port: number
   readonly certificate: string
@@ -99,7 +102,7 @@ param=-logfile
 param=.xorgxrdp.%s.log
 
 [Chansrv]
-FuseMountName=thinclient_drives
+FuseMountName=${FUSE_MOUNT}
 FileUmask=077
 
 [ChansrvLogging]

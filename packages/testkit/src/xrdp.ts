@@ -7,13 +7,14 @@ import { findProgram, missingDebianPackages } from './debian-packages.ts'
 import { writeDesktop } from './desktop.ts'
 import { TestkitError } from './errors.ts'
 import { freePort } from './free-port.ts'
+import { guardCommand, releaseCommand, shellQuote } from './guard.ts'
 import { isListening } from './is-listening.ts'
 import { type RunningProcess, startProcess } from './process.ts'
 import { probeRdpCertificate } from './rdp-probe.ts'
 import { tempDir } from './temp-dir.ts'
 import { createThrowawayUser, endProcess, processesWithArgument, type ThrowawayUser } from './throwaway-user.ts'
 import { waitFor } from './wait-for.ts'
-import { sesmanIni, xrdpIni } from './xrdp-config.ts'
+import { FUSE_MOUNT, sesmanIni, xrdpIni } from './xrdp-config.ts'
 
 export interface XrdpOptions {
   /** Signs the server's certificate; default one made for this server alone. */
@@ -93,6 +94,7 @@ export async function startXrdp(options: XrdpOptions = {}): Promise<XrdpServer> 
     await user?.remove()
     for (const pid of processesWithArgument(scratch.path)) endProcess(pid, 'SIGKILL')
     unmountDrives(path('home'))
+    releaseCommand(`drives of ${path('home')}`)
     removeDisplayFiles(display)
     scratch.remove()
   }
@@ -101,6 +103,7 @@ export async function startXrdp(options: XrdpOptions = {}): Promise<XrdpServer> 
     await writeCertificate(scratch.path, authority, options.dnsNames ?? [])
     const home = path('home')
     user = await createThrowawayUser(home)
+    guardCommand(`drives of ${home}`, `umount --lazy ${shellQuote(join(home, FUSE_MOUNT))} 2>/dev/null`)
     const desktop = writeDesktop(path('desktop'))
     // The session's shell tells here that it is ready, so its user must be able to write.
     chmodSync(path('desktop'), 0o1777)

@@ -21,6 +21,7 @@ export interface SeededResource {
   readonly organization_id: string
   readonly name: string
   readonly address: string
+  readonly secret_ref: string | null
 }
 
 /** A target for a server of this package, whose certificate is pinned. */
@@ -50,14 +51,14 @@ export async function seedTarget(
     },
   }
   const existing = await findResource(api, organizationId, target.name)
-  const resource =
+  const { id, organization_id } =
     existing === undefined
       ? await api.call<SeededResource>('POST', '/v1/resources', {
           body: { ...body, name: target.name, protocol: 'rdp', organization_id: organizationId },
         })
       : await api.call<SeededResource>('PATCH', `/v1/resources/${existing.id}`, { body })
-  await api.writeSecret(resource, target.credential)
-  return resource
+  await api.writeSecret({ id, organization_id }, target.credential)
+  return api.call('GET', `/v1/resources/${id}`)
 }
 
 async function findResource(
