@@ -9,13 +9,14 @@ import {
   isProduction,
   migrate,
   type RapServer,
+  remoteKeySet,
   runService,
   watchTlsFiles,
 } from '@rap/service-kit'
 import { buildApp } from './app.ts'
 import { checkConfig, configSchema } from './config.ts'
-import { readyCheck, refuseUnknownKeys } from './readiness.ts'
-import { tokenKeys } from './resolve/token-keys.ts'
+import { readyCheck } from './readiness.ts'
+import { refuseUnknownKeys, refuseWrongKey } from './start-checks.ts'
 import { startSweeper } from './sweeper.ts'
 
 const SERVICE = 'secret-resolver'
@@ -50,6 +51,7 @@ await runService({
       logger,
     })
     await refuseUnknownKeys(sql, keys)
+    await refuseWrongKey(sql, keys)
 
     const redis = connectRedis(config.REDIS_URL, { name: SERVICE, logger })
     onShutdown('redis', () => redis.disconnect())
@@ -87,7 +89,7 @@ await runService({
       sql,
       redis,
       keys,
-      tokenKeys: tokenKeys({ url: config.CONTROL_PLANE_JWKS_URL, tls: () => current, logger }),
+      tokenKeys: remoteKeySet({ url: config.CONTROL_PLANE_JWKS_URL, tls: () => current, logger }).lookup,
       issuer: config.DATA_PLANE_ISSUER,
       isProduction: isProduction(config.APP_ENV),
       limits: {

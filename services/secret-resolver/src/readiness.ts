@@ -1,6 +1,5 @@
 import type { ReadyCheck, Redis, Sql } from '@rap/service-kit'
 import type { KeyWrapPort } from './secrets/key-wrap.ts'
-import { selectNeededKeyIds } from './secrets/store.ts'
 
 /** The control plane's tables that this service reads; it writes to its audit function and to nothing else of it. */
 const NEEDED_TABLES = ['resources', 'remote_sessions', 'session_attachments', 'workers']
@@ -51,23 +50,4 @@ async function missingGrants(sql: Sql): Promise<string[]> {
     where n.nspname = 'rap' and p.proname = 'append_audit_event' and has_function_privilege(p.oid, 'execute')`
   const granted = new Set(rows.map(({ name }) => name))
   return [...NEEDED_TABLES, 'append_audit_event'].map(name => `rap.${name}`).filter(name => !granted.has(name))
-}
-
-/** Stored rows need master keys that this process does not have. */
-export class UnknownKeyError extends Error {
-  override readonly name = 'UnknownKeyError'
-  readonly code = 'ERR_MASTER_KEY_UNKNOWN'
-  readonly facts: { readonly key_ids: string; readonly count: number }
-
-  constructor(needed: readonly { key_id: string; count: number }[]) {
-    const names = needed.map(({ key_id, count }) => `${key_id} (${count} rows)`).join(', ')
-    super(`stored secrets need a master key that is not configured: ${names}`)
-    this.facts = { key_ids: names, count: needed.reduce((sum, { count }) => sum + count, 0) }
-  }
-}
-
-/** Throws UnknownKeyError where a live row names a key that cannot be used: better no start than secrets that are gone. */
-export async function refuseUnknownKeys(sql: Sql, keys: Pick<KeyWrapPort, 'has'>): Promise<void> {
-  const unknown = (await selectNeededKeyIds(sql)).filter(({ key_id }) => !keys.has(key_id))
-  if (unknown.length > 0) throw new UnknownKeyError(unknown)
 }

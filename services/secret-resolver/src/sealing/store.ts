@@ -8,6 +8,7 @@ import {
   SEALING_KEY_GRACE_MS,
   SEALING_KEY_MAX_AGE_MS,
   type SealingJwk,
+  type StoredSealingKey,
 } from './sealing-key.ts'
 
 export interface SealingDeps {
@@ -43,14 +44,14 @@ export async function activeSealingJwk(deps: SealingDeps): Promise<SealingJwk> {
   const now = deps.now()
   const [active] = await selectActiveSealingKey(deps.sql)
   const row = active !== undefined && isYoung(active, now) ? active : await rotateSealingKey(deps, now)
-  return (await openSealingKey(storedOf(row), deps.keys)).jwk
+  return (await openSealingKey(storedSealingKey(row), deps.keys)).jwk
 }
 
 /** The private key of a `kid`, or undefined where it opens nothing (any more). */
 export async function privateKeyOf(kid: string, deps: SealingDeps): Promise<KeyObject | undefined> {
   const since = new Date(deps.now().getTime() - SEALING_KEY_GRACE_MS)
   const [row] = await selectOpeningKey(deps.sql, kid, since)
-  return row === undefined ? undefined : (await openSealingKey(storedOf(row), deps.keys)).privateKey
+  return row === undefined ? undefined : (await openSealingKey(storedSealingKey(row), deps.keys)).privateKey
 }
 
 /** Erases the private parts of keys whose day of grace is over; returns how many. */
@@ -85,6 +86,7 @@ function isYoung(row: SealingKeyRow, now: Date): boolean {
   return now.getTime() - row.created_at.getTime() < SEALING_KEY_MAX_AGE_MS
 }
 
-function storedOf(row: SealingKeyRow) {
+/** A row in the names of the domain. */
+export function storedSealingKey(row: SealingKeyRow): StoredSealingKey {
   return { kid: row.kid, wrappedPrivateKey: row.wrapped_private_key, keyId: row.key_id }
 }

@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { type RunningProcess, startProcess, tempDir, waitFor } from '@rap/testkit'
+import { type RunningProcess, startProcess, tempDir } from '@rap/testkit'
 import type { Test } from 'tap'
 import { TRUST_DOMAIN } from './platform.ts'
 import { ISSUER, type World } from './world.ts'
@@ -45,16 +45,7 @@ export async function startService(t: Test, env: Record<string, string>): Promis
 }
 
 /** The fields of the `service_ready` line. */
-export async function readyFields(
-  running: RunningProcess,
-): Promise<{ internal_url: string; health_url: string; pid: number }> {
-  const line = await waitFor(
-    () =>
-      running
-        .log()
-        .split('\n')
-        .find(text => text.includes('"event":"service_ready"')),
-    { what: 'service_ready' },
-  )
-  return JSON.parse(line)
+export async function readyFields(running: RunningProcess) {
+  const [line] = await running.waitForOutput(/^.*"event":"service_ready".*$/m, 20_000)
+  return JSON.parse(line) as { internal_url: string; health_url: string; pid: number }
 }

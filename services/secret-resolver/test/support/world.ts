@@ -1,12 +1,11 @@
 import { randomUUID } from 'node:crypto'
 import type { AddressInfo } from 'node:net'
-import { connectRedis, createLogger, type Logger, type Redis } from '@rap/service-kit'
+import { connectRedis, createLogger, type Logger, type Redis, remoteKeySet } from '@rap/service-kit'
 import { type RedisServer, startRedis } from '@rap/testkit'
 import { signToken, type UnsignedClaims } from '@rap/token-claims'
 import { compactDecrypt } from 'jose'
 import type { Test } from 'tap'
 import { type AppOptions, buildApp } from '../../src/app.ts'
-import { tokenKeys } from '../../src/resolve/token-keys.ts'
 import type { KeyWrapPort } from '../../src/secrets/key-wrap.ts'
 import { startDatabase, type TestDatabase } from './database.ts'
 import { type Answer, type Call, type ClientTls, call } from './https.ts'
@@ -87,7 +86,8 @@ export async function startWorld(t: Test, { keys = testKeys() }: { keys?: KeyWra
         sql: database.resolver,
         redis,
         keys,
-        tokenKeys: tokenKeys({ url: keySet.url, tls: () => ({ ...own }), logger }),
+        tokenKeys: remoteKeySet({ url: keySet.url, tls: () => ({ ca: own.ca, cert: own.cert, key: own.key }), logger })
+          .lookup,
         issuer: ISSUER,
         isProduction: true,
         limits: { perWorkerPerMinute: 10_000, perSessionPerMinute: 10_000 },

@@ -1,5 +1,5 @@
+import { remoteKeySet } from '@rap/service-kit'
 import t from 'tap'
-import { tokenKeys } from '../../src/resolve/token-keys.ts'
 import { silent } from '../support/database.ts'
 import { createPlatform, createSigner, serveKeys } from '../support/platform.ts'
 
@@ -12,7 +12,7 @@ const [first, second] = [await createSigner(), await createSigner()]
 async function lookup(test: typeof t, { trusting = platform.ca } = {}) {
   const served = await serveKeys(test, controlPlane, [first.jwk])
   const clock = { ms: 0 }
-  const keys = tokenKeys({
+  const { lookup: keys } = remoteKeySet({
     url: served.url,
     tls: () => ({ ...own, ca: trusting }),
     logger: silent,
