@@ -8,7 +8,9 @@ const Text = Type.String({ maxLength: 2000 })
 const Token = Type.String({ minLength: 1, maxLength: 8192, pattern: '^[\\x21-\\x7e]+$' })
 const Open = Type.Record(Type.String({ maxLength: 128 }), Type.Unknown())
 
-const nullable = <T extends Parameters<typeof Type.Union>[0][number]>(schema: T) => Type.Union([schema, Type.Null()])
+/** The schema, or null. */
+export const nullable = <T extends Parameters<typeof Type.Union>[0][number]>(schema: T) =>
+  Type.Union([schema, Type.Null()])
 
 /** Answer to a log-in and to a refresh. `refresh_token` is absent where the refresh token travels in a cookie. */
 export const TokenGrant = Type.Object({
@@ -78,7 +80,7 @@ export type SessionState = (typeof SESSION_STATES)[number]
 /** Why a session failed: a stable code, and words for a person. */
 export const SessionFailure = Type.Object({
   code: Type.String({ maxLength: 128 }),
-  title: Type.Optional(Text),
+  title: Text,
   detail: Type.Optional(Text),
   remedy: Type.Optional(Text),
 })
@@ -88,19 +90,23 @@ export const SessionRecord = Type.Object({
   id: Id,
   organization_id: Id,
   resource_id: Id,
-  user_id: Type.Optional(Id),
+  user_id: Id,
   state: Type.Union(SESSION_STATES.map(state => Type.Literal(state))),
-  failure: Type.Optional(nullable(SessionFailure)),
-  created_at: Type.Optional(Time),
-  ended_at: Type.Optional(nullable(Time)),
+  failure: nullable(SessionFailure),
+  /** Why a session that has ended did so. */
+  end_reason: nullable(Name),
+  created_at: Time,
+  updated_at: Time,
+  ended_at: nullable(Time),
 })
 export type SessionRecord = Static<typeof SessionRecord>
 
 export const Attachment = Type.Object({
   id: Id,
-  session_id: Type.Optional(Id),
-  ordinal: Type.Optional(Type.Integer({ minimum: 0 })),
-  worker_id: Type.Optional(nullable(Id)),
+  session_id: Id,
+  /** 1 for the first attachment of a session. */
+  ordinal: Type.Integer({ minimum: 0 }),
+  worker_id: Id,
   state: Name,
   allowed_channels: Type.Array(Type.String({ maxLength: 40 }), { maxItems: 8 }),
 })
@@ -113,6 +119,9 @@ export const DataPlane = Type.Object({
   candidates: Type.Array(Type.Unknown(), { maxItems: 16 }),
 })
 export type DataPlane = Static<typeof DataPlane>
+
+/** Answer to the wish for a fresh token. */
+export const FreshToken = Type.Object({ data_plane: DataPlane })
 
 /** Answer to a session start and to an attach. */
 export const StartedSession = Type.Object({ session: SessionRecord, attachment: Attachment, data_plane: DataPlane })

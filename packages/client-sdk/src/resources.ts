@@ -86,6 +86,7 @@ export class Resources {
     return checked(Resource, body, 'a resource')
   }
 
+  /** Changes what `change` names; metadata is merged (RFC 7396: null takes a member away), labels are replaced. */
   async update(id: string, change: ResourceChange): Promise<Resource> {
     const { body } = await this.#account.call({ method: 'PATCH', path: buildPath('/v1/resources', [id]), body: change })
     return checked(Resource, body, 'a resource')
@@ -128,7 +129,8 @@ export class Resources {
     return checked(SecretMetadata, body, 'secret metadata')
   }
 
-  async deleteSecret(id: string): Promise<void> {
-    await this.#account.call({ method: 'DELETE', path: buildPath('/v1/resources', [id, 'secret']) })
+  async deleteSecret(id: string, { expectedVersion }: { expectedVersion?: number } = {}): Promise<void> {
+    const path = buildPath('/v1/resources', [id, 'secret'], { expected_version: expectedVersion })
+    await this.#account.call({ method: 'DELETE', path })
   }
 }

@@ -21,7 +21,7 @@ import {
 import type { ClientContext } from './context.ts'
 import { makeProof, type SessionKey } from './dpop.ts'
 import { buildPath, type HttpAnswer } from './http.ts'
-import { type Attachment, DataPlane, SessionRecord, StartedSession } from './model.ts'
+import { type Attachment, FreshToken, SessionRecord, StartedSession } from './model.ts'
 import { type RdpConnection, rdpConnectionOf } from './rdp-connection.ts'
 import { type SessionEvent, sessionEvents } from './session-events.ts'
 import { checked } from './shape.ts'
@@ -255,15 +255,15 @@ export class Session {
       path: buildPath('/v1/sessions', [this.id, 'data-plane-token']),
       body: {},
     })
-    const body = (answer.body as { data_plane?: unknown } | undefined)?.data_plane ?? answer.body
     return {
-      dataPlane: checked(DataPlane, body, 'a data-plane token'),
+      dataPlane: checked(FreshToken, answer.body, 'a data-plane token').data_plane,
       clockOffsetMs: clockOffsetMs(answer.serverTimeMs, Date.now()),
     }
   }
 
   async #command(name: 'detach' | 'terminate'): Promise<void> {
-    await this.#context.account.call({ method: 'POST', path: buildPath('/v1/sessions', [this.id, name]), body: {} })
-    await this.refresh()
+    const path = buildPath('/v1/sessions', [this.id, name])
+    const { body } = await this.#context.account.call({ method: 'POST', path, body: {} })
+    this.#record = checked(SessionRecord, body, 'a session')
   }
 }

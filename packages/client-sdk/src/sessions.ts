@@ -1,6 +1,6 @@
 import { Type } from '@sinclair/typebox'
 import type { ClientContext } from './context.ts'
-import { generateSessionKey } from './dpop.ts'
+import { generateSessionKey, type SessionKey } from './dpop.ts'
 import { buildPath } from './http.ts'
 import { type Page, SessionRecord } from './model.ts'
 import type { PageOptions } from './resources.ts'
@@ -10,7 +10,7 @@ import { checked } from './shape.ts'
 export interface StartOptions {
   readonly resourceId: string
   readonly display?: Display
-  /** Makes a repeated start safe: the same key gives the same session. A fresh one is made where it is absent. */
+  /** Makes a repeated start safe: the same key, from the same client, gives the same session. Default: a fresh one. */
   readonly idempotencyKey?: string
   readonly signal?: AbortSignal
 }
@@ -18,7 +18,11 @@ export interface StartOptions {
 export interface SessionFilter extends PageOptions {
   readonly organizationId?: string
   readonly state?: SessionRecord['state']
+  readonly resourceId?: string
 }
+
+/** Session keys that are kept for a repeated start. */
+const MAX_REMEMBERED_KEYS = 16
 
 const SessionPage = Type.Object({
   items: Type.Array(SessionRecord, { maxItems: 1000 }),
@@ -28,6 +32,7 @@ const SessionPage = Type.Object({
 /** `/v1/sessions`. */
 export class Sessions {
   readonly #context: ClientContext
+  readonly #keys = new Map<string, Promise<SessionKey>>()
 
   constructor(context: ClientContext) {
     this.#context = context
@@ -37,17 +42,29 @@ export class Sessions {
    * Starts a session: makes its key, and waits until a worker has logged on to the target or says exactly why it did not.
    * Throws RapError with the failure's code, detail and remedy.
    */
-  async start({ resourceId, display, idempotencyKey, signal }: StartOptions): Promise<Session> {
-    const key = await generateSessionKey()
+  async start(options: StartOptions): Promise<Session> {
+    const { resourceId, display, idempotencyKey = crypto.randomUUID(), signal } = options
+    const key = await this.#keyFor(idempotencyKey)
     const answer = await this.#context.account.call({
       method: 'POST',
       path: '/v1/sessions',
       body: { resource_id: resourceId, dpop_jkt: key.thumbprint, ...(display !== undefined && { display }) },
-      headers: { 'idempotency-key': idempotencyKey ?? crypto.randomUUID() },
+      headers: { 'idempotency-key': idempotencyKey },
       timeoutMs: this.#context.timeouts.startMs,
       signal,
     })
     return sessionOf(this.#context, key, answer)
+  }
+
+  /** A repeated start must be the same request, and the session's key is a part of it. */
+  #keyFor(idempotencyKey: string): Promise<SessionKey> {
+    const known = this.#keys.get(idempotencyKey)
+    if (known !== undefined) return known
+    const key = generateSessionKey()
+    this.#keys.set(idempotencyKey, key)
+    const [oldest] = this.#keys.keys()
+    if (this.#keys.size > MAX_REMEMBERED_KEYS && oldest !== undefined) this.#keys.delete(oldest)
+    return key
   }
 
   /** Attaches to a session that another client of this user started, or this one before a reload, with a key of its own. */
@@ -74,8 +91,14 @@ export class Sessions {
     return checked(SessionRecord, body, 'a session')
   }
 
-  async list({ organizationId, state, cursor, limit }: SessionFilter = {}): Promise<Page<SessionRecord>> {
-    const path = buildPath('/v1/sessions', [], { organization_id: organizationId, state, cursor, limit })
+  async list({ organizationId, resourceId, state, cursor, limit }: SessionFilter = {}): Promise<Page<SessionRecord>> {
+    const path = buildPath('/v1/sessions', [], {
+      organization_id: organizationId,
+      resource_id: resourceId,
+      state,
+      cursor,
+      limit,
+    })
     const { body } = await this.#context.account.call({ method: 'GET', path })
     return checked(SessionPage, body, 'a page of sessions')
   }

@@ -116,6 +116,7 @@ export const SESSION_ID = '11111111-1111-4111-8111-111111111111'
 export const ATTACHMENT_ID = '22222222-2222-4222-8222-222222222222'
 export const RESOURCE_ID = '33333333-3333-4333-8333-333333333333'
 export const ORGANIZATION_ID = '44444444-4444-4444-8444-444444444444'
+const WORKER_ID = '66666666-6666-4666-8666-666666666666'
 const USER_ID = '55555555-5555-4555-8555-555555555555'
 
 const TRANSPORTS: Candidate['metadata']['runtime_transports'] = ['rdcleanpath_v1', 'binary_v1', 'json_v1']
@@ -177,7 +178,9 @@ export async function scriptedControlPlane(t: Teardown, script: ControlPlaneScri
     user_id: USER_ID,
     state: 'ready',
     failure: null,
+    end_reason: null,
     created_at: new Date().toISOString(),
+    updated_at: new Date().toISOString(),
     ended_at: null,
     a_newer_member: { is: 'ignored' },
   }
@@ -187,6 +190,7 @@ export async function scriptedControlPlane(t: Teardown, script: ControlPlaneScri
       id: ATTACHMENT_ID,
       session_id: SESSION_ID,
       ordinal: 1,
+      worker_id: WORKER_ID,
       state: 'ready',
       allowed_channels: ['display', 'input'],
     },

@@ -299,7 +299,7 @@ t.test('an attach brings a token of its own and uses the same key', async t => {
   await started.detach()
   await started.terminate()
   t.same(
-    controlPlane.requests.slice(-4).map(({ method, path }) => `${method} ${path.replace(SESSION_ID, 'id')}`),
-    ['POST /v1/sessions/id/detach', 'GET /v1/sessions/id', 'POST /v1/sessions/id/terminate', 'GET /v1/sessions/id'],
+    controlPlane.requests.slice(-2).map(({ path }) => path),
+    [`/v1/sessions/${SESSION_ID}/detach`, `/v1/sessions/${SESSION_ID}/terminate`],
   )
 })
