@@ -126,6 +126,8 @@ function ruleOf(schema: TSchema): string {
       return `must be a URL that starts with ${(schema.protocols as string[]).map(name => `${name}//`).join(' or ')}`
     case 'boolean':
       return 'must be true or false'
+    case 'path':
+      return `must be a path of ${schema.minLength} to ${schema.maxLength} characters`
     case 'list':
       return `must be a list of ${schema.minItems ?? 0} to ${schema.maxItems} values, separated by commas${
         schema.items?.pattern === undefined ? '' : `, each matching ${schema.items.pattern}`
@@ -231,7 +233,7 @@ export function secretVariables(schema: TObject): string[] {
 export interface ConfigRow {
   readonly variable: string
   readonly kind: string
-  /** The rule in words, as in error messages, without the leading "must be". */
+  /** The rule in words, as in error messages, without the leading "must". */
   readonly rule: string
   readonly required: boolean
   readonly default: string | undefined
@@ -246,7 +248,7 @@ export function describeConfig(schema: TObject): ConfigRow[] {
   return Object.entries(schema.properties).map(([variable, field]) => ({
     variable,
     kind: String(field.kind ?? field.type ?? 'string'),
-    rule: ruleOf(field).replace(/^must be /, '') + (field.unit === undefined ? '' : ` (${field.unit})`),
+    rule: ruleOf(field).replace(/^must (be )?/, '') + (field.unit === undefined ? '' : ` (${field.unit})`),
     required: required.has(variable) && field.default === undefined,
     default: field.default === undefined ? undefined : [field.default].flat().join(','),
     secret: field.secret === true,

@@ -52,7 +52,7 @@ export function serverIdentityCheck(
  */
 export class InternalAgent extends Agent {
   readonly #holder: { connect: buildConnector.connector }
-  readonly #options: InternalAgentOptions
+  #options: InternalAgentOptions
 
   constructor(options: InternalAgentOptions) {
     const holder = { connect: connectorOf(options) }
@@ -69,7 +69,9 @@ export class InternalAgent extends Agent {
 
   setTls(material: TlsMaterial): void {
     const { cert, key, ca = this.#options.ca } = material
-    this.#holder.connect = connectorOf({ ...this.#options, cert, key, ca })
+    const next = { ...this.#options, cert, key, ca }
+    this.#holder.connect = connectorOf(next)
+    this.#options = next
   }
 }
 

@@ -116,6 +116,8 @@ function answerBrokenConnection(logger: Logger) {
 
 function tlsOptions(tls: ServerTls) {
   const { requireClientCertificate = false, ...material } = tls
+  // Node would fall back to the public authorities, and any of their customers could come in.
+  if (requireClientCertificate !== false && !material.ca) throw new TypeError('client certificates need a trust bundle')
   return {
     ...(requireClientCertificate === false ? TLS_DEFAULTS : MUTUAL_TLS_DEFAULTS),
     ...material,
@@ -168,6 +170,16 @@ function createFastify(options: ServerOptions): RapServer {
   return fastify({ ...common, https: { ...limits, ...tlsOptions(options.tls) } } as never) as unknown as RapServer
 }
 
+function addTlsReload(app: RapServer, tls: ServerTls | undefined): void {
+  let current = tls
+  app.decorate('setTls', ({ cert, key, ca = current?.ca }: TlsMaterial) => {
+    if (current === undefined) throw new TypeError('server has no TLS')
+    const next = { ...current, cert, key, ca }
+    ;(app.server as unknown as HttpsServer).setSecureContext(tlsOptions(next) as never)
+    current = next
+  })
+}
+
 function addRequestLog(app: RapServer, metrics: Metrics | undefined): void {
   app.addHook('onResponse', async (request, reply) => {
     const route = request.routeOptions.url ?? 'unmatched'
@@ -207,10 +219,7 @@ export async function buildServer(options: ServerOptions): Promise<RapServer> {
       return traceOf(this.raw)
     },
   } as never)
-  app.decorate('setTls', (material: TlsMaterial) => {
-    if (tls === undefined) throw new TypeError('server has no TLS')
-    ;(app.server as unknown as HttpsServer).setSecureContext(tlsOptions({ ...tls, ...material }) as never)
-  })
+  addTlsReload(app, tls)
   // JSON is the only body that a route takes unless it adds a parser of its own.
   app.removeContentTypeParser('text/plain')
   const routes = routeTable(app as never)

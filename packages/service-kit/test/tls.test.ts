@@ -15,6 +15,16 @@ async function handshake(t: Test, options: ConnectionOptions): Promise<TLSSocket
   return socket
 }
 
+/** The first bytes of the answer to a request, or nothing when the server closes the connection. */
+function answerOf(socket: TLSSocket): Promise<string> {
+  socket.write('GET /healthz HTTP/1.1\r\nhost: localhost\r\n\r\n')
+  return new Promise(resolve => {
+    socket.once('data', data => resolve(String(data)))
+    socket.once('close', () => resolve(''))
+    if (socket.destroyed) resolve('')
+  })
+}
+
 t.test('TLS 1.3 is chosen, TLS 1.2 with forward secrecy is possible, anything older or weaker is refused', async t => {
   const { issue, caPem: ca } = await platform()
   const app = await build(t, { tls: await issue('service/control-plane') })
@@ -47,9 +57,7 @@ t.test('new connections get a reloaded certificate, and open ones go on', async 
   app.setTls({ cert: next.cert, key: next.key })
   t.match(names(await handshake(t, { port, ca })), /new\.test/)
 
-  before.write('GET /healthz HTTP/1.1\r\nhost: localhost\r\n\r\n')
-  const [answer] = await once(before, 'data')
-  t.match(String(answer), /^HTTP\/1\.1 200 /)
+  t.match(await answerOf(before), /^HTTP\/1\.1 200 /)
   t.throws(() => app.setTls({ cert: 'no certificate', key: next.key }))
   t.match(names(await handshake(t, { port, ca })), /new\.test/, 'wrong material changes nothing')
 })
@@ -60,9 +68,43 @@ t.test('a reload keeps the demand for a client certificate', async t => {
   const app = await build(t, { tls: { ...material, requireClientCertificate: true } })
   const { port } = await listen(app)
   app.setTls({ cert: material.cert, key: material.key })
-  const socket = await handshake(t, { port, ca })
-  socket.write('GET /healthz HTTP/1.1\r\nhost: localhost\r\n\r\n')
-  await t.rejects(once(socket, 'data'), { code: 'ERR_SSL_TLSV13_ALERT_CERTIFICATE_REQUIRED' })
+  t.equal(await answerOf(await handshake(t, { port, ca })), '')
+  await t.rejects(handshake(t, { port, ca, maxVersion: 'TLSv1.2' }))
+})
+
+t.test('a reload without a trust bundle keeps the one in force, and there is never none', async t => {
+  const { issue, caPem: ca } = await platform()
+  const other = await platform()
+  const material = await issue('service/secret-resolver')
+  const app = await build(t, { tls: { ...material, requireClientCertificate: true } })
+  const { port } = await listen(app)
+  const isWelcome = async (client: { cert: string; key: string | Buffer }) => {
+    return (await answerOf(await handshake(t, { port, ca, cert: client.cert, key: client.key }))) !== ''
+  }
+  const [ours, theirs] = [await issue('worker/w-1'), await other.issue('worker/w-1')]
+  t.same([await isWelcome(ours), await isWelcome(theirs)], [true, false])
+  app.setTls({ cert: material.cert, key: material.key, ca: `${ca}${other.caPem}` })
+  t.same([await isWelcome(ours), await isWelcome(theirs)], [true, true], 'bundles overlap on a rotation')
+  app.setTls({ cert: material.cert, key: material.key, ca: undefined })
+  t.same([await isWelcome(ours), await isWelcome(theirs)], [true, true])
+  const { cert, key } = material
+  await t.rejects(build(t, { tls: { cert, key, requireClientCertificate: true } }), TypeError)
+})
+
+t.test('a server that reads client certificates resumes no session', async t => {
+  const { issue, caPem: ca } = await platform()
+  const app = await build(t, { tls: { ...(await issue('service/secret-resolver')), requireClientCertificate: true } })
+  const { port } = await listen(app)
+  const { cert, key } = await issue('worker/w-1')
+  for (const maxVersion of ['TLSv1.2', 'TLSv1.3'] as const) {
+    const first = await handshake(t, { port, ca, cert, key, maxVersion })
+    const sessions: Buffer[] = []
+    first.on('session', session => sessions.push(session))
+    t.match(await answerOf(first), /^HTTP\/1\.1 200 /)
+    const session = sessions.at(-1) ?? first.getSession()
+    const again = await handshake(t, { port, ca, maxVersion, ...(session && { session }) }).catch(() => undefined)
+    t.notOk(again?.isSessionReused(), maxVersion)
+  }
 })
 
 t.test('a server without TLS has no certificate to change', async t => {
