@@ -23,6 +23,7 @@ export {
   ALGORITHM,
   CLOCK_TOLERANCE_SECONDS,
   channelsBeyond,
+  decodeJti,
   type KeyLookup,
   MAX_TOKEN_CHARACTERS,
   type SigningKey,

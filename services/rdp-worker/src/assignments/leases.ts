@@ -63,7 +63,9 @@ export class Leases {
     const { redis, logger, onLost } = this.#options
     const leases = [...this.#held.values()]
     try {
-      const kept = await Promise.all(leases.map(lease => redis.eval(RENEW, 1, keyOf(lease), valueOf(lease), LEASE_MS)))
+      const kept = await Promise.all(
+        leases.map(lease => redis.eval(RENEW, 1, keyOf(lease), leaseText(lease), LEASE_MS)),
+      )
       for (const [index, lease] of leases.entries()) {
         if (kept[index] === 1 || !this.#held.delete(lease.lease_id)) continue
         onLost(lease)
@@ -77,5 +79,5 @@ export class Leases {
 const keyOf = ({ lease_id }: Leased): string => `rap:lease:${lease_id}`
 
 /** The same text as the control plane writes: the order of members is part of it. */
-const valueOf = ({ lease_id, worker_id, session_id, attachment_id }: Leased): string =>
+const leaseText = ({ lease_id, worker_id, session_id, attachment_id }: Leased): string =>
   JSON.stringify({ lease_id, worker_id, session_id, attachment_id })

@@ -60,8 +60,8 @@ export class ControlPlane {
     this.#client = client
   }
 
-  async announce(body: Announcement): Promise<void> {
-    await this.#client.request({ method: 'POST', path: '/internal/v1/workers/self', body, idempotent: true })
+  async announce(body: Announcement): Promise<{ readonly gateway_url: string | null }> {
+    return await this.#client.request({ method: 'POST', path: '/internal/v1/workers/self', body, idempotent: true })
   }
 
   /** Asks for one bind. Not repeated: the token is used up by the first answer. */

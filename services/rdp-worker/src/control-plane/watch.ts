@@ -1,3 +1,4 @@
+import { type CloseReason, isCloseReason } from '@rap/data-plane-protocol'
 import type { Logger, Redis } from '@rap/service-kit'
 import type { ControlPlane } from './client.ts'
 
@@ -16,7 +17,7 @@ export interface WatchOptions {
   readonly logger: Logger
   readonly workerId: string
   readonly attachments: () => readonly string[]
-  readonly onEnded: (attachmentId: string, reason: string) => void
+  readonly onEnded: (attachmentId: string, reason: CloseReason) => void
 }
 
 /**
@@ -64,7 +65,8 @@ export class AttachmentWatch {
     const { controlPlane, logger, onEnded } = this.#options
     try {
       for (const { attachment_id, state, reason } of await controlPlane.attachments(ids)) {
-        if (!LIVE.has(state)) onEnded(attachment_id, reason ?? reasonOf(state))
+        if (!LIVE.has(state))
+          onEnded(attachment_id, isCloseReason(reason ?? '') ? (reason as CloseReason) : reasonOf(state))
       }
     } catch (error) {
       logger.warn({ event: 'attachments_not_polled', count: ids.length, err: error }, 'attachments not polled')
@@ -72,5 +74,5 @@ export class AttachmentWatch {
   }
 }
 
-const reasonOf = (state: string): string =>
+const reasonOf = (state: string): CloseReason =>
   state === 'superseded' ? 'ERR_SESSION_TAKEN_OVER' : 'ERR_SESSION_TERMINATED'

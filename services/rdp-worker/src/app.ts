@@ -1,0 +1,197 @@
+import { X509Certificate } from 'node:crypto'
+import { readFileSync } from 'node:fs'
+import { RUNTIME_TRANSPORTS } from '@rap/data-plane-protocol'
+import {
+  ConnectionLimits,
+  Gauge,
+  InternalClient,
+  internalAgent,
+  isProduction,
+  type Logger,
+  type Metrics,
+  type Redis,
+  type TlsMaterial,
+} from '@rap/service-kit'
+import { Heartbeat } from './assignments/heartbeat.ts'
+import { takeAssignments } from './assignments/intake.ts'
+import { Leases } from './assignments/leases.ts'
+import { type Config, labelsOf, targetAllowList } from './config.ts'
+import { ControlPlane } from './control-plane/client.ts'
+import { verificationKeys } from './control-plane/keys.ts'
+import { AttachmentWatch } from './control-plane/watch.ts'
+import { Binder } from './data-plane/bind.ts'
+import { DataPlane } from './data-plane/server.ts'
+import { Attachments } from './relays/attachments.ts'
+import { targetPolicyOf } from './target/address.ts'
+
+/** Version that administrators see beside the worker. */
+const VERSION = '0.1.0'
+/** Pause between two tries to announce, in milliseconds. */
+const ANNOUNCE_RETRY_MS = 1000
+/** Time between two announcements, in milliseconds: a database that was restored learns of the worker again. */
+const ANNOUNCE_MS = 60_000
+
+export interface WorkerDeps {
+  readonly config: Config
+  readonly logger: Logger
+  readonly metrics: Metrics
+  /** Commands; and two connections that a blocking read and a subscription hold. */
+  readonly redis: { readonly commands: Redis; readonly stream: Redis; readonly subscription: Redis }
+  readonly tls: () => TlsMaterial & { readonly ca: string | Buffer }
+  readonly signal: AbortSignal
+}
+
+export interface Worker {
+  /** Port of the data plane. */
+  readonly port: number
+  ready(): Promise<Record<string, string>>
+  /** Takes no further session, lets live ones go on for a while, then closes what is left and tells it why. */
+  drain(): Promise<void>
+}
+
+/** Joins the parts and starts them. */
+export async function startWorker({ config, logger, metrics, redis, tls, signal }: WorkerDeps): Promise<Worker> {
+  const { RDP_WORKER_ID: workerId, DATA_PLANE_ISSUER: issuer } = config
+  const material = tls()
+  const clientOf = (service: string, baseUrl: string): InternalClient =>
+    new InternalClient({
+      baseUrl,
+      logger,
+      agent: internalAgent({
+        ...material,
+        trustDomain: config.RAP_TRUST_DOMAIN,
+        expectedIdentity: `service/${service}`,
+      }),
+    })
+  const controlPlane = new ControlPlane(clientOf('control-plane', config.CONTROL_PLANE_INTERNAL_URL))
+  const keys = await verificationKeys(config, tls, logger)
+  const leases = new Leases({
+    redis: redis.commands,
+    logger,
+    onLost: lease => void attachments.end(lease.attachment_id, 'ERR_SESSION_LEASE_LOST'),
+  })
+  const attachments: Attachments = new Attachments({
+    controlPlane,
+    resolver: clientOf('secret-resolver', config.SECRET_RESOLVER_URL),
+    leases,
+    targetPolicy: targetPolicyOf(targetAllowList(config)),
+    platformCa: () => tls().ca,
+    production: isProduction(config.APP_ENV),
+    maxSessions: config.RDP_WORKER_MAX_SESSIONS,
+    logger,
+  })
+  let gatewayUrl: string | undefined
+  const binder = new Binder({
+    workerId,
+    issuer,
+    keys: keys.lookup,
+    attachments,
+    controlPlane,
+    ownUrls: () => [config.RDP_WORKER_PUBLIC_URL, ...(gatewayUrl === undefined ? [] : [gatewayUrl])],
+    logger,
+  })
+  const certificateChain = chainOf(config.RDP_WORKER_DATA_PLANE_TLS_CERT_FILE)
+  const dataPlane = new DataPlane({
+    host: config.RDP_WORKER_HOST,
+    port: config.RDP_WORKER_PORT,
+    certFile: config.RDP_WORKER_DATA_PLANE_TLS_CERT_FILE,
+    keyFile: config.RDP_WORKER_DATA_PLANE_TLS_KEY_FILE,
+    limits: new ConnectionLimits({
+      maxConnections: config.RDP_WORKER_MAX_SESSIONS + config.RDP_WORKER_MAX_UNBOUND_CONNECTIONS,
+      maxUnbound: config.RDP_WORKER_MAX_UNBOUND_CONNECTIONS,
+      maxPerAddress: config.RDP_WORKER_MAX_UNBOUND_PER_ADDRESS,
+    }),
+    binder,
+    logger,
+    certificateChain: () => certificateChain,
+  })
+  new Gauge({
+    name: 'rap_worker_sessions',
+    help: 'Attachments that this worker holds',
+    registers: [metrics.registry],
+    collect() {
+      this.set(attachments.size)
+    },
+  })
+
+  const port = await dataPlane.listen()
+  let announced = false
+  const announce = async (): Promise<void> => {
+    try {
+      const answer = await controlPlane.announce({
+        ...(config.RDP_WORKER_NAME !== undefined && { name: config.RDP_WORKER_NAME }),
+        labels: labelsOf(config),
+        public_url: config.RDP_WORKER_PUBLIC_URL,
+        version: VERSION,
+        runtime_transports: RUNTIME_TRANSPORTS,
+      })
+      gatewayUrl = answer.gateway_url ?? undefined
+      announced = true
+    } catch (error) {
+      logger.warn({ event: 'worker_not_announced', err: error }, 'worker not announced')
+    }
+    if (!signal.aborted) setTimeout(() => void announce(), announced ? ANNOUNCE_MS : ANNOUNCE_RETRY_MS).unref()
+  }
+  await announce()
+
+  const watch = new AttachmentWatch({
+    redis: redis.subscription,
+    controlPlane,
+    logger,
+    workerId,
+    attachments: () => attachments.ids(),
+    onEnded: (id, reason) => void attachments.end(id, reason),
+  })
+  await watch.start()
+  void takeAssignments({
+    redis: redis.stream,
+    workerId,
+    keys: keys.lookup,
+    issuer,
+    logger,
+    onAssignment: assignment => void attachments.open(assignment),
+    signal,
+  })
+  const heartbeat = new Heartbeat({
+    redis: redis.commands,
+    logger,
+    workerId,
+    publicUrl: config.RDP_WORKER_PUBLIC_URL,
+    labels: labelsOf(config),
+    version: VERSION,
+    load: () => ({
+      sessions: attachments.size,
+      max_sessions: config.RDP_WORKER_MAX_SESSIONS,
+      traffic_ready: announced && !signal.aborted,
+    }),
+  })
+  await heartbeat.beat()
+
+  return {
+    port,
+    async ready() {
+      return {
+        redis: (await redis.commands.ping()) === 'PONG' ? 'ok' : 'not ready',
+        control_plane: announced ? 'ok' : 'not announced',
+        verification_keys: (await keys.ready()) ? 'ok' : 'not fetched',
+      }
+    },
+    async drain() {
+      await heartbeat.stop()
+      dataPlane.stopListening()
+      const until = performance.now() + config.RDP_WORKER_DRAIN_SECONDS * 1000
+      while (attachments.size > 0 && performance.now() < until) await new Promise(resolve => setTimeout(resolve, 100))
+      watch.close()
+      await attachments.endAll('ERR_WORKER_DRAINING')
+      leases.close()
+      dataPlane.closeAll()
+    },
+  }
+}
+
+/** The certificates of a PEM chain as DER, leaf first. */
+function chainOf(file: string): Uint8Array[] {
+  const pem = readFileSync(file, 'utf8')
+  const blocks = pem.match(/-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g) ?? []
+  return blocks.map(block => new Uint8Array(new X509Certificate(block).raw))
+}

@@ -1,0 +1,171 @@
+import type { WebSocket } from 'uWebSockets.js'
+import {
+  BIND_TIMEOUT_MS,
+  CLOSE_REASONS,
+  type CloseReason,
+  MAX_BIND_BYTES,
+  publicReason,
+  type RuntimeTransport,
+} from '@rap/data-plane-protocol'
+import type { Admission, Logger } from '@rap/service-kit'
+import type { ClientPort, Relay } from '../relays/relay.ts'
+import type { Binder } from './bind.ts'
+import { bindByJson } from './bind-json.ts'
+import { bindByRdCleanPath } from './bind-rdcleanpath.ts'
+import { BindRefusal } from './refusal.ts'
+
+/** What every connection of the data plane shares. */
+export interface ConnectionContext {
+  readonly binder: Binder
+  readonly logger: Logger
+  /** The chain of the data plane's own certificate, DER, leaf first. */
+  readonly certificateChain: () => readonly Uint8Array[]
+}
+
+/** How a bound transport reads and writes. */
+export interface Transport {
+  readonly name: RuntimeTransport
+  readonly relay: Relay
+  /** A message of the bound client. Throws ProtocolError. */
+  onMessage(connection: Connection, message: ArrayBuffer, isBinary: boolean): void
+}
+
+/** Longest text message that tells why a connection closes. */
+type ClosingText = (reason: CloseReason, detail: string) => string | Uint8Array | undefined
+
+const decoder = new TextDecoder('utf-8', { fatal: true })
+
+/**
+ * One WebSocket of the data plane: unbound, binding, bound, closed.
+ *
+ * The first message decides the transport. INVARIANT: nothing of an unbound client is parsed beyond MAX_BIND_BYTES, and it has BIND_TIMEOUT_MS.
+ */
+export class Connection {
+  readonly address: string
+  readonly context: ConnectionContext
+  readonly #ws: WebSocket<SocketData>
+  readonly #admission: Admission
+  readonly #bindTimer: NodeJS.Timeout
+  #state: 'unbound' | 'binding' | 'bound' | 'closed' = 'unbound'
+  #transport: Transport | undefined
+  /** Set by a transport that has words for a client before the close frame. */
+  closingText: ClosingText | undefined
+
+  constructor(ws: WebSocket<SocketData>, admission: Admission, context: ConnectionContext) {
+    this.#ws = ws
+    this.#admission = admission
+    this.context = context
+    this.address = decoder.decode(ws.getRemoteAddressAsText())
+    this.#bindTimer = setTimeout(() => this.close('ERR_BIND_TIMEOUT'), BIND_TIMEOUT_MS)
+  }
+
+  get closed(): boolean {
+    return this.#state === 'closed'
+  }
+
+  onMessage(message: ArrayBuffer, isBinary: boolean): void {
+    if (this.#state === 'bound') {
+      try {
+        this.#transport?.onMessage(this, message, isBinary)
+      } catch {
+        this.#end('ERR_RELAY_MALFORMED_MESSAGE')
+      }
+      return
+    }
+    // A client that talks while its bind is decided does not speak the protocol.
+    if (this.#state === 'binding' || message.byteLength > MAX_BIND_BYTES) {
+      this.close('ERR_BIND_MALFORMED')
+      return
+    }
+    if (this.#state !== 'unbound') return
+    this.#state = 'binding'
+    // The bytes are gone after this turn.
+    const first = Buffer.from(new Uint8Array(message))
+    const bind = isBinary ? bindByRdCleanPath(this, first) : bindByJson(this, first)
+    void bind.then(
+      transport => this.#bound(transport),
+      error => this.#refused(error),
+    )
+  }
+
+  onDrain(): void {
+    this.#transport?.relay.clientDrained()
+  }
+
+  onClose(): void {
+    if (this.#state !== 'closed') this.#forget()
+    this.#transport?.relay.end('client')
+  }
+
+  /** Sends one message; a connection that is closed drops it. */
+  send(message: string | Uint8Array, isBinary: boolean): void {
+    if (this.#state !== 'closed') this.#ws.send(message, isBinary, false)
+  }
+
+  /** The client's end of a relay, for the transport that frames its bytes with `send`. */
+  port(send: (bytes: Uint8Array) => void): ClientPort {
+    return {
+      send,
+      together: write => {
+        if (this.#state === 'closed') write()
+        else this.#ws.cork(write)
+      },
+      waitingBytes: () => (this.#state === 'closed' ? 0 : this.#ws.getBufferedAmount()),
+      close: reason => this.close(reason),
+    }
+  }
+
+  /** Says why, and closes. Safe to call twice. */
+  close(reason: CloseReason): void {
+    if (this.#state === 'closed') return
+    const { code, detail } = CLOSE_REASONS[reason]
+    const words = this.closingText?.(reason, detail)
+    this.#forget()
+    const ws = this.#ws
+    ws.cork(() => {
+      if (words !== undefined) ws.send(words, typeof words !== 'string', false)
+      ws.end(code, reason)
+    })
+  }
+
+  #bound(transport: Transport | undefined): void {
+    if (transport === undefined) {
+      this.close('ERR_BIND_UNAVAILABLE')
+      return
+    }
+    if (this.#state === 'closed') {
+      transport.relay.end('client')
+      return
+    }
+    clearTimeout(this.#bindTimer)
+    this.#admission.bound()
+    this.#state = 'bound'
+    this.#transport = transport
+    transport.relay.start()
+  }
+
+  #refused(error: unknown): void {
+    if (error instanceof BindRefusal) {
+      this.close(publicReason(error.reason, error.verified))
+      return
+    }
+    this.context.logger.error({ event: 'bind_failed', err: error }, 'bind failed')
+    this.close('ERR_INTERNAL')
+  }
+
+  #end(reason: CloseReason): void {
+    if (this.#transport === undefined) this.close(reason)
+    else this.#transport.relay.end(reason)
+  }
+
+  #forget(): void {
+    this.#state = 'closed'
+    clearTimeout(this.#bindTimer)
+    this.#admission.release()
+  }
+}
+
+/** What uWebSockets.js keeps with a socket. */
+export interface SocketData {
+  connection: Connection | undefined
+}

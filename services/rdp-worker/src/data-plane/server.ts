@@ -1,0 +1,115 @@
+import {
+  SSLApp,
+  type TemplatedApp,
+  type us_listen_socket,
+  us_listen_socket_close,
+  us_socket_local_port,
+} from 'uWebSockets.js'
+import { DATA_PLANE_PATH, MAX_MESSAGE_BYTES } from '@rap/data-plane-protocol'
+import type { ConnectionLimits, Logger } from '@rap/service-kit'
+import { Connection, type ConnectionContext, type SocketData } from './connection.ts'
+
+/** A client that answers no ping for this long is gone, in seconds. */
+const IDLE_TIMEOUT_SECONDS = 60
+/**
+ * Bytes that uWebSockets.js may hold for one client before it cuts it off. The target is paused long before
+ * (CLIENT_HIGH_WATER_BYTES); this bounds what was already on its way.
+ */
+const MAX_BACKPRESSURE_BYTES = 4 * 1024 * 1024
+
+export interface DataPlaneOptions extends ConnectionContext {
+  readonly host: string
+  readonly port: number
+  readonly certFile: string
+  readonly keyFile: string
+  readonly limits: ConnectionLimits
+  readonly logger: Logger
+}
+
+/** The worker's public listener. */
+export class DataPlane {
+  readonly #options: DataPlaneOptions
+  readonly #app: TemplatedApp
+  readonly #connections = new Set<Connection>()
+  #listener: us_listen_socket | undefined
+
+  constructor(options: DataPlaneOptions) {
+    this.#options = options
+    this.#app = SSLApp({ cert_file_name: options.certFile, key_file_name: options.keyFile })
+      .ws<SocketData>(DATA_PLANE_PATH, {
+        maxPayloadLength: MAX_MESSAGE_BYTES,
+        maxBackpressure: MAX_BACKPRESSURE_BYTES,
+        closeOnBackpressureLimit: true,
+        idleTimeout: IDLE_TIMEOUT_SECONDS,
+        sendPingsAutomatically: true,
+        upgrade: (response, request, socketContext) => {
+          const query = request.getQuery()
+          // A token in a URL would end up in logs: nothing is taken from there.
+          if (query !== undefined && query !== '') {
+            response.writeStatus('400 Bad Request').end()
+            return
+          }
+          response.upgrade<SocketData>(
+            { connection: undefined },
+            request.getHeader('sec-websocket-key'),
+            // No subprotocol and no extension: the first message decides.
+            '',
+            '',
+            socketContext,
+          )
+        },
+        open: ws => this.#open(ws),
+        message: (ws, message, isBinary) => ws.getUserData().connection?.onMessage(message, isBinary),
+        drain: ws => ws.getUserData().connection?.onDrain(),
+        close: ws => {
+          const { connection } = ws.getUserData()
+          if (connection === undefined) return
+          this.#connections.delete(connection)
+          connection.onClose()
+        },
+      })
+      .any('/*', response => {
+        response.writeStatus('404 Not Found').writeHeader('cache-control', 'no-store').end()
+      })
+  }
+
+  get connections(): number {
+    return this.#connections.size
+  }
+
+  /** Listens, and answers the port. */
+  async listen(): Promise<number> {
+    const { host, port } = this.#options
+    this.#listener = await new Promise<us_listen_socket>((resolve, reject) => {
+      this.#app.listen(host, port, socket =>
+        socket ? resolve(socket) : reject(new Error(`cannot listen on ${host}:${port}`)),
+      )
+    })
+    return us_socket_local_port(this.#listener)
+  }
+
+  /** Takes no further connection; those that are there go on. */
+  stopListening(): void {
+    if (this.#listener !== undefined) us_listen_socket_close(this.#listener)
+    this.#listener = undefined
+  }
+
+  /** Tells every connection that the worker goes away. */
+  closeAll(): void {
+    for (const connection of this.#connections) connection.close('ERR_WORKER_DRAINING')
+    this.#app.close()
+  }
+
+  #open(ws: Parameters<NonNullable<Parameters<TemplatedApp['ws']>[1]['open']>>[0]): void {
+    const socket = ws as never as import('uWebSockets.js').WebSocket<SocketData>
+    const address = Buffer.from(socket.getRemoteAddressAsText()).toString()
+    const admission = this.#options.limits.admit(address)
+    if (admission === undefined) {
+      socket.end(4429, 'ERR_WORKER_BUSY')
+      return
+    }
+    const connection = new Connection(socket, admission, this.#options)
+    socket.getUserData().connection = connection
+    this.#connections.add(connection)
+  }
+}

@@ -1,0 +1,45 @@
+import { buildHealthServer, connectRedis, createMetrics, loadTlsFiles, runService } from '@rap/service-kit'
+import { startWorker } from './app.ts'
+import { checkConfig, configSchema } from './config.ts'
+
+/** A drain may take its whole configured time, which is at most an hour, in milliseconds. */
+const SHUTDOWN_TIMEOUT_MS = 3_630_000
+
+await runService({
+  name: 'rdp-worker',
+  schema: configSchema,
+  check: checkConfig,
+  logFields: ['relay_event', 'to_client_bytes', 'to_target_bytes', 'paused_count', 'facts'],
+  shutdownTimeoutMs: SHUTDOWN_TIMEOUT_MS,
+  main: async ({ config, logger, signal, onShutdown }) => {
+    const metrics = createMetrics({ service: 'rdp-worker' })
+    const connect = (name: string) => connectRedis(config.REDIS_URL, { name: `rap-rdp-worker-${name}`, logger })
+    const redis = { commands: connect('commands'), stream: connect('stream'), subscription: connect('subscription') }
+    onShutdown('redis', () => {
+      for (const connection of Object.values(redis)) connection.disconnect()
+    })
+    const material = await loadTlsFiles({
+      certFile: config.RAP_TLS_CERT_FILE,
+      keyFile: config.RAP_TLS_KEY_FILE,
+      caFile: config.RAP_PLATFORM_CA_FILE,
+    })
+    const { ca = '' } = material
+    const worker = await startWorker({ config, logger, metrics, redis, tls: () => ({ ...material, ca }), signal })
+    onShutdown('drain', () => worker.drain())
+
+    const health = await buildHealthServer({
+      service: 'rdp-worker',
+      logger,
+      metrics,
+      draining: signal,
+      ready: () => worker.ready(),
+    })
+    onShutdown('health', () => health.close())
+    const healthUrl = await health.listen({ host: config.HEALTH_HOST, port: config.HEALTH_PORT })
+    return {
+      public_url: config.RDP_WORKER_PUBLIC_URL,
+      listeners: [`wss://${config.RDP_WORKER_HOST}:${worker.port}`],
+      health_url: healthUrl,
+    }
+  },
+})

@@ -1,0 +1,172 @@
+import type { TLSSocket } from 'node:tls'
+import type { CloseReason } from '@rap/data-plane-protocol'
+import { RdpRelay, type RelayChannel, type RelayEvent, type RelayPolicy, WireError } from '@rap/rdp'
+import type { ResolvedCredentials } from '../credentials/resolve.ts'
+import type { WarmTarget } from '../target/open.ts'
+
+/** Bytes that may wait for a client before the target is paused. A desktop behind a slow line is late by this much at most. */
+export const CLIENT_HIGH_WATER_BYTES = 256 * 1024
+/** Bytes that may wait for a target. Nobody types a megabyte: a client that sends more than its target takes is cut off. */
+export const TARGET_MAX_WAITING_BYTES = 1024 * 1024
+
+/** The client's end of a relay; one of the runtime transports. */
+export interface ClientPort {
+  /** Sends RDP bytes; they are a view that is valid during the call. */
+  send(bytes: Uint8Array): void
+  /** Runs `write` so that what it sends leaves together. */
+  together(write: () => void): void
+  /** Bytes that wait for the client. */
+  waitingBytes(): number
+  close(reason: CloseReason): void
+}
+
+export interface RelayOptions {
+  readonly target: WarmTarget
+  readonly client: ClientPort
+  readonly credentials: ResolvedCredentials | undefined
+  readonly channels: ReadonlySet<RelayChannel>
+  readonly renderQualityProfile: RelayPolicy['renderQualityProfile']
+  /** What the client asked for in its own X.224 request. */
+  readonly clientRequestedProtocols: number
+  readonly onEvent: (event: RelayEvent) => void
+  /** Called once, when the relay is over and both ends are closed. */
+  readonly onEnd: (reason: CloseReason | 'client', error?: WireError) => void
+}
+
+/** What a relay has done; whole numbers, for metrics and audit. */
+export interface RelayStats {
+  readonly to_client_bytes: number
+  readonly to_target_bytes: number
+  readonly paused_count: number
+  readonly duration_ms: number
+}
+
+/**
+ * One live relay: the target's socket on one side, a transport on the other, and RdpRelay between them.
+ *
+ * Display bytes go from the TLS read to the WebSocket as views, without a copy. INVARIANT: what waits for a client is bounded: over the
+ * high water mark the target is not read.
+ */
+export class Relay {
+  readonly #options: RelayOptions
+  readonly #socket: TLSSocket
+  readonly #rdp: RdpRelay
+  readonly #startedAt = performance.now()
+  #toClient = 0
+  #toTarget = 0
+  #pauses = 0
+  #paused = false
+  #over = false
+
+  constructor(options: RelayOptions) {
+    const { target, client, credentials, channels, renderQualityProfile } = options
+    this.#options = options
+    this.#socket = target.socket
+    this.#rdp = new RdpRelay(
+      {
+        targetSelectedProtocol: target.selectedProtocol,
+        targetRequestedProtocols: target.requestedProtocols,
+        clientRequestedProtocols: options.clientRequestedProtocols,
+        credentials,
+        policy: { channels, renderQualityProfile },
+      },
+      {
+        toClient: bytes => {
+          this.#toClient += bytes.length
+          client.send(bytes)
+        },
+        toServer: bytes => this.#writeToTarget(bytes),
+        event: event => this.#onEvent(event),
+      },
+    )
+  }
+
+  /** Lets the bytes flow; once, when both ends are in place. */
+  start(): void {
+    if (this.#over) return
+    const { pending } = this.#options.target
+    if (pending.length > 0) this.#fromTarget(pending)
+    const socket = this.#socket
+    socket.on('data', chunk => this.#fromTarget(chunk))
+    socket.once('end', () => this.end('ERR_RELAY_TARGET_CLOSED'))
+    socket.once('error', () => this.end('ERR_RELAY_TARGET_LOST'))
+    socket.once('close', () => this.end('ERR_RELAY_TARGET_LOST'))
+  }
+
+  get stats(): RelayStats {
+    return {
+      to_client_bytes: this.#toClient,
+      to_target_bytes: this.#toTarget,
+      paused_count: this.#pauses,
+      duration_ms: Math.round(performance.now() - this.#startedAt),
+    }
+  }
+
+  /** Takes RDP bytes of the client, cut anywhere; a view that is valid during the call. */
+  fromClient(bytes: Uint8Array): void {
+    if (this.#over) return
+    try {
+      this.#rdp.fromClient(bytes)
+    } catch (error) {
+      this.#fail(error, 'ERR_RELAY_CLIENT_PROTOCOL')
+    }
+  }
+
+  /** The client has taken what waited for it. */
+  clientDrained(): void {
+    if (!this.#paused || this.#over || this.#options.client.waitingBytes() > CLIENT_HIGH_WATER_BYTES / 2) return
+    this.#paused = false
+    this.#socket.resume()
+  }
+
+  /** Ends the relay: both ends are closed, what is left of the credential is zeroed. Safe to call twice. */
+  end(reason: CloseReason | 'client', error?: WireError): void {
+    if (this.#over) return
+    this.#over = true
+    this.#options.credentials?.destroy()
+    this.#socket.removeAllListeners('data')
+    this.#socket.destroy()
+    if (reason !== 'client') this.#options.client.close(reason)
+    this.#options.onEnd(reason, error)
+  }
+
+  #fromTarget(chunk: Uint8Array): void {
+    if (this.#over) return
+    const { client } = this.#options
+    try {
+      client.together(() => this.#rdp.fromServer(chunk))
+    } catch (error) {
+      this.#fail(error, 'ERR_RELAY_TARGET_PROTOCOL')
+      return
+    }
+    if (!this.#paused && client.waitingBytes() > CLIENT_HIGH_WATER_BYTES) {
+      this.#paused = true
+      this.#pauses++
+      this.#socket.pause()
+    }
+  }
+
+  #writeToTarget(bytes: Uint8Array): void {
+    this.#toTarget += bytes.length
+    // The view is gone after this turn, and the socket may write later; input is small.
+    const copy = Buffer.from(bytes)
+    // Before the desktop is up one of these is the Client Info PDU with the credential.
+    if (this.#rdp.phase === 'active') this.#socket.write(copy)
+    else this.#socket.write(copy, () => copy.fill(0))
+    if (this.#socket.writableLength > TARGET_MAX_WAITING_BYTES) queueMicrotask(() => this.end('ERR_RELAY_MEMORY_LIMIT'))
+  }
+
+  #onEvent(event: RelayEvent): void {
+    if (event.type === 'credentials_used') {
+      event.packet.fill(0)
+      this.#options.credentials?.destroy()
+    }
+    this.#options.onEvent(event)
+  }
+
+  #fail(error: unknown, reason: CloseReason): void {
+    if (!(error instanceof WireError)) throw error
+    const redirected = error.code === 'ERR_WIRE_REFUSED' && error.facts.structure === 'RDP_SERVER_REDIRECTION_PACKET'
+    this.end(redirected ? 'ERR_RELAY_SERVER_REDIRECTION' : reason, error)
+  }
+}
