@@ -3,6 +3,7 @@ import { BIND_TIMEOUT_MS, DATA_PLANE_PATH, MAX_MESSAGE_BYTES } from '@rap/data-p
 import {
   buildServer,
   commonProblems,
+  type InternalClient,
   type Logger,
   type Metrics,
   type RapServer,
@@ -13,8 +14,9 @@ import type { FastifyRequest } from 'fastify'
 import type { Config } from './config.ts'
 import { type Admission, ConnectionLimits } from './connection-limits.ts'
 import { DataPlane } from './data-plane.ts'
-import { gatewayMetrics } from './gateway-metrics.ts'
+import { type GatewayMetrics, gatewayMetrics } from './gateway-metrics.ts'
 import { keySetClient } from './key-set-client.ts'
+import { RefusalReporter, type RefusedBind } from './refusal-reporter.ts'
 import { TrustBundle } from './trust-bundle.ts'
 import { VerificationKeys } from './verification-keys.ts'
 import { CLOSE_TIMEOUT_MS } from './worker-dial.ts'
@@ -30,6 +32,8 @@ export interface GatewayDeps {
   readonly draining: AbortSignal
   /** Default: the protocol's own 10 seconds. */
   readonly bindTimeoutMs?: number
+  /** To the control plane's internal listener; absent: refused binds are in log and metrics only. */
+  readonly controlPlane?: Pick<InternalClient, 'request'> | undefined
 }
 
 export interface Gateway {
@@ -71,6 +75,7 @@ export async function buildGateway(deps: GatewayDeps): Promise<Gateway> {
     metrics,
     limits,
     bindTimeoutMs: deps.bindTimeoutMs ?? BIND_TIMEOUT_MS,
+    reportRefusal: refusalReporting(deps.controlPlane, metrics),
   })
   const app = await buildServer({
     service: 'gateway',
@@ -97,11 +102,24 @@ export async function buildGateway(deps: GatewayDeps): Promise<Gateway> {
   return { app, keys, drain: () => drain(dataPlane, config.GATEWAY_DRAIN_SECONDS * 1000) }
 }
 
+function refusalReporting(
+  controlPlane: GatewayDeps['controlPlane'],
+  metrics: GatewayMetrics,
+): (refused: RefusedBind) => void {
+  if (controlPlane === undefined) return () => {}
+  const reporter = new RefusalReporter({
+    client: controlPlane,
+    now: () => performance.now(),
+    onOutcome: outcome => metrics.auditReports.inc({ outcome }),
+  })
+  return refused => reporter.report(refused)
+}
+
 interface RouteDeps {
   readonly dataPlane: DataPlane
   readonly limits: ConnectionLimits
   readonly draining: AbortSignal
-  readonly metrics: ReturnType<typeof gatewayMetrics>
+  readonly metrics: GatewayMetrics
 }
 
 function addDataPlaneRoute(app: RapServer, { dataPlane, limits, draining, metrics }: RouteDeps): void {
@@ -141,8 +159,8 @@ function addDataPlaneRoute(app: RapServer, { dataPlane, limits, draining, metric
         admission.bound()
         count()
       }
-      const { raw, id: requestId, log } = request
-      void dataPlane.serve({ socket, stream: raw.socket, onVerified, logger: log as Logger, requestId })
+      const { raw, id: requestId, ip: clientAddress, log } = request
+      void dataPlane.serve({ socket, stream: raw.socket, onVerified, logger: log as Logger, requestId, clientAddress })
     },
   })
 }

@@ -72,6 +72,9 @@ export const configSchema = Type.Object({
     description: 'Key set that data-plane tokens are verified with',
     example: 'https://rap.example.com/.well-known/jwks.json',
   }),
+  CONTROL_PLANE_INTERNAL_URL: Type.Optional(
+    Env.url({ description: 'Internal listener of the control plane, for the audit of refused binds; needs RAP_TLS_*' }),
+  ),
   DATA_PLANE_ISSUER: Env.string({
     description: 'Issuer in the tokens of the data plane',
     default: 'https://rap.internal/control-plane',
@@ -91,6 +94,9 @@ export function checkConfig(config: Config, problem: (variable: string, message:
   }
   if ((config.RAP_TLS_CERT_FILE === undefined) !== (config.RAP_TLS_KEY_FILE === undefined)) {
     problem('RAP_TLS_KEY_FILE', 'is set together with RAP_TLS_CERT_FILE or not at all')
+  }
+  if (config.CONTROL_PLANE_INTERNAL_URL !== undefined && config.RAP_TLS_CERT_FILE === undefined) {
+    problem('RAP_TLS_CERT_FILE', 'is required together with CONTROL_PLANE_INTERNAL_URL')
   }
   if (config.GATEWAY_PLAINTEXT && !LOOPBACK.test(config.GATEWAY_HOST)) {
     problem('GATEWAY_PLAINTEXT', 'is for a loopback GATEWAY_HOST only')

@@ -2,12 +2,14 @@ import type { Socket } from 'node:net'
 import { CLOSE_REASONS, type CloseReason } from '@rap/data-plane-protocol'
 import type { Logger, Redis } from '@rap/service-kit'
 import { type DataPlaneClaims, TokenError, verifyToken } from '@rap/token-claims'
+import { decodeJwt } from 'jose'
 import type { WebSocket } from 'ws'
 import type { ConnectionLimits } from './connection-limits.ts'
 import { type Dialect, dialectOf, readFirstMessage } from './first-message.ts'
 import { firstMessages, type RawMessage } from './first-messages.ts'
 import type { GatewayMetrics } from './gateway-metrics.ts'
 import { Refusal } from './refusal.ts'
+import type { RefusedBind } from './refusal-reporter.ts'
 import { type Direction, relay } from './relay.ts'
 import { closeWithReason } from './tell.ts'
 import type { TrustBundle } from './trust-bundle.ts'
@@ -25,6 +27,8 @@ export interface DataPlaneDeps {
   readonly limits: ConnectionLimits
   /** How long a client may take to its first message, in milliseconds. */
   readonly bindTimeoutMs: number
+  /** Brings refused binds into the audit. */
+  readonly reportRefusal: (refused: RefusedBind) => void
 }
 
 /** One client's connection, from its upgrade to its end. */
@@ -36,12 +40,27 @@ export interface ClientConnection {
   readonly onVerified: () => void
   readonly logger: Logger
   readonly requestId: string
+  readonly clientAddress: string
 }
 
 /** A client whose token verifies, and an open connection to its worker. */
 interface Reached {
   readonly claims: DataPlaneClaims
   readonly worker: WebSocket
+}
+
+/** Refusals that are worth a row in the audit: somebody had a token. Silence and noise of strangers are in log and metrics only. */
+const AUDITED: ReadonlySet<CloseReason> = new Set<CloseReason>([
+  'ERR_BIND_TOKEN_INVALID',
+  'ERR_BIND_TOKEN_EXPIRED',
+  'ERR_BIND_UNAVAILABLE',
+  'ERR_WORKER_UNREACHABLE',
+])
+const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/
+
+function attachmentIdOf(token: string): string | undefined {
+  const { attachment_id: id } = decodeJwt(token)
+  return typeof id === 'string' && UUID.test(id) ? id : undefined
 }
 
 /** A connection that a drain can end. */
@@ -80,20 +99,25 @@ export class DataPlane {
       await this.#relay(client, { claims, worker, onWorkerLost: () => close('ERR_WORKER_UNREACHABLE') })
     } catch (error) {
       const refusal = error instanceof Refusal ? error : new Refusal('ERR_INTERNAL', 'unexpected', { cause: error })
-      this.#logRefusal(client.logger, refusal)
+      this.#note(client, refusal)
       close(refusal.told)
     } finally {
       this.#live.delete(live)
     }
   }
 
-  #logRefusal(logger: Logger, { reason, finding, told, cause }: Refusal): void {
+  #note({ logger, requestId, clientAddress }: ClientConnection, refusal: Refusal): void {
+    const { reason, finding, told, cause, attachmentId } = refusal
     this.#deps.metrics.refusals.inc({ reason })
+    if (AUDITED.has(reason) && finding !== 'client_left') {
+      this.#deps.reportRefusal({ code: reason, finding, attachmentId, clientAddress, requestId })
+    }
     const close_code = CLOSE_REASONS[told].code
     const fields = {
       event: 'data_plane_refused',
       reason,
       finding,
+      attachment_id: attachmentId,
       close_code,
       ...(cause !== undefined && { err: cause }),
     }
@@ -103,7 +127,11 @@ export class DataPlane {
   async #reachWorker({ socket, onVerified, requestId }: ClientConnection, first: RawMessage): Promise<Reached> {
     const claims = await this.#verify(readFirstMessage(first.data, first.isBinary).token)
     onVerified()
-    return { claims, worker: await this.#dial(claims, socket, requestId) }
+    try {
+      return { claims, worker: await this.#dial(claims, socket, requestId) }
+    } catch (error) {
+      throw error instanceof Refusal ? error.of(claims.attachment_id) : error
+    }
   }
 
   async #verify(token: string): Promise<DataPlaneClaims> {
@@ -120,7 +148,9 @@ export class DataPlane {
         throw new Refusal('ERR_BIND_UNAVAILABLE', 'no_verification_keys', { cause })
       }
       const reason = cause.code === 'ERR_TOKEN_EXPIRED' ? 'ERR_BIND_TOKEN_EXPIRED' : 'ERR_BIND_TOKEN_INVALID'
-      throw new Refusal(reason, cause.code, { cause })
+      // Times are looked at after the signature, so of such a token the claims can be believed.
+      const isSigned = cause.code === 'ERR_TOKEN_EXPIRED' || cause.code === 'ERR_TOKEN_NOT_YET_VALID'
+      throw new Refusal(reason, cause.code, { cause, attachmentId: isSigned ? attachmentIdOf(token) : undefined })
     }
   }
 

@@ -34,6 +34,12 @@ export function gatewayMetrics({ registry }: Metrics) {
       buckets: [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5],
       registers,
     }),
+    auditReports: new Counter({
+      name: 'rap_gateway_audit_reports_total',
+      help: 'Reports of refused binds to the control plane, by outcome; dropped ones were over the bound',
+      labelNames: ['outcome'] as const,
+      registers,
+    }),
     keySetFetches: new Counter({
       name: 'rap_gateway_key_set_fetches_total',
       help: 'Fetches of the verification keys, by outcome',

@@ -2,6 +2,7 @@ import { DATA_PLANE_PATH } from '@rap/data-plane-protocol'
 import { buildHealthServer, connectRedis, createMetrics, runService, watchTlsFiles } from '@rap/service-kit'
 import { buildGateway } from './app.ts'
 import { checkConfig, configSchema, publicTlsFiles } from './config.ts'
+import { controlPlaneClient } from './control-plane-client.ts'
 
 /** A drain may take its whole configured time, which is at most five minutes, in milliseconds. */
 const SHUTDOWN_TIMEOUT_MS = 330_000
@@ -29,7 +30,16 @@ await runService({
         'public listener speaks plain HTTP on loopback; a front on this machine must end TLS',
       )
     }
-    const gateway = await buildGateway({ config, logger, redis, metrics, tls: watched?.material, draining: signal })
+    const controlPlane = await controlPlaneClient(config, logger, onShutdown)
+    const gateway = await buildGateway({
+      config,
+      logger,
+      redis,
+      metrics,
+      tls: watched?.material,
+      draining: signal,
+      controlPlane,
+    })
 
     const health = await buildHealthServer({
       service: 'gateway',

@@ -6,11 +6,23 @@ export class Refusal extends Error {
   readonly reason: CloseReason
   /** Stable name of what was found, for the log; never a value that was received. */
   readonly finding: string
+  /** The attachment that a token with a good signature names. */
+  readonly attachmentId: string | undefined
 
-  constructor(reason: CloseReason, finding: string, options?: ErrorOptions) {
-    super(CLOSE_REASONS[reason].detail, options)
+  constructor(
+    reason: CloseReason,
+    finding: string,
+    options: ErrorOptions & { attachmentId?: string | undefined } = {},
+  ) {
+    super(CLOSE_REASONS[reason].detail, options.cause === undefined ? undefined : { cause: options.cause })
     this.reason = reason
     this.finding = finding
+    this.attachmentId = options.attachmentId
+  }
+
+  /** The same refusal, of a client whose token names an attachment. */
+  of(attachmentId: string): Refusal {
+    return new Refusal(this.reason, this.finding, { cause: this.cause, attachmentId })
   }
 
   /** What the client is told. The gateway never sees a proof verify, so every client is a stranger to it. */

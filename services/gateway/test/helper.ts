@@ -9,7 +9,7 @@ import { connectRedis, createLogger, createMetrics, loadConfig, type Metrics, ty
 import { type RedisServer, startRedis, tempDir } from '@rap/testkit'
 import { publicJwkOf, type SigningKey, signToken, type UnsignedClaims } from '@rap/token-claims'
 import { type ClientOptions, WebSocket, WebSocketServer } from 'ws'
-import { buildGateway, type Gateway } from '../src/app.ts'
+import { buildGateway, type Gateway, type GatewayDeps } from '../src/app.ts'
 import { checkConfig, configSchema } from '../src/config.ts'
 
 export const TRUST_DOMAIN = 'rap.internal'
@@ -188,10 +188,16 @@ export interface TestGateway {
   connect(): Promise<Client>
 }
 
+export interface StartOptions {
+  readonly env?: Record<string, string>
+  readonly bindTimeoutMs?: number
+  readonly controlPlane?: GatewayDeps['controlPlane']
+}
+
 /** A gateway on a free port of loopback, with a real Redis and a key set that is served over TLS. */
 export async function startGateway(
   t: Teardown,
-  { env = {}, bindTimeoutMs }: { env?: Record<string, string>; bindTimeoutMs?: number } = {},
+  { env = {}, bindTimeoutMs, controlPlane }: StartOptions = {},
 ): Promise<TestGateway> {
   const dir = tempDir('rap-gateway-')
   t.teardown(() => dir.remove())
@@ -238,6 +244,7 @@ export async function startGateway(
     ...(config.GATEWAY_PLAINTEXT ? {} : { tls: { cert: tls.certificatePem, key: tls.keyPem } }),
     draining: draining.signal,
     ...(bindTimeoutMs !== undefined && { bindTimeoutMs }),
+    controlPlane,
   })
   t.teardown(() => gateway.app.close())
   const address = await gateway.app.listen({ host: '127.0.0.1', port: 0 })
