@@ -19,7 +19,10 @@ export interface CapabilitySet {
  * Throws WireError: TRUNCATED, INVALID_FIELD (length), TOO_LARGE (number of sets), UNEXPECTED_MESSAGE.
  */
 export function capabilitySets(sharePdu: Uint8Array): CapabilitySet[] {
-  const type = ((sharePdu[2] ?? 0) & 0xf) as number
+  const header = new Reader(sharePdu, 'TS_SHARECONTROLHEADER')
+  header.skip(2, 'totalLength')
+  const type = header.u16le('pduType') & 0xf
+  header.skip(2, 'pduSource')
   if (type !== PDUTYPE.DEMANDACTIVE && type !== PDUTYPE.CONFIRMACTIVE) {
     throw new WireError('ERR_WIRE_UNEXPECTED_MESSAGE', 'PDU carries no capability sets', {
       structure: 'TS_SHARECONTROLHEADER',
@@ -28,8 +31,7 @@ export function capabilitySets(sharePdu: Uint8Array): CapabilitySet[] {
     })
   }
   const structure = type === PDUTYPE.DEMANDACTIVE ? 'TS_DEMAND_ACTIVE_PDU' : 'TS_CONFIRM_ACTIVE_PDU'
-  const reader = new Reader(sharePdu, structure)
-  reader.skip(6, 'shareControlHeader')
+  const reader = new Reader(sharePdu, structure, header.offset)
   reader.skip(4, 'shareId')
   if (type === PDUTYPE.CONFIRMACTIVE) reader.skip(2, 'originatorId')
   const sourceBytes = reader.u16le('lengthSourceDescriptor')

@@ -37,6 +37,10 @@ export function concat(...parts: readonly Uint8Array[]): Uint8Array {
   return new Uint8Array(Buffer.concat(parts))
 }
 
+export function contains(bytes: Uint8Array, part: Uint8Array): boolean {
+  return Buffer.from(bytes).includes(Buffer.from(part))
+}
+
 /** A copy with some bytes replaced. */
 export function changed(bytes: Uint8Array, at: number, ...values: readonly number[]): Uint8Array {
   const copy = Uint8Array.from(bytes)
