@@ -32,12 +32,16 @@ t.test('the service starts from its environment, serves, and ends in order', asy
     status: 200,
     checks: { database: 'ok', grants: 'ok', redis: 'ok', key_provider: 'ok' },
   })
-  t.match(await (await fetch(`${health_url}/metrics`)).text(), /rap_http_request_duration_seconds/)
   const resolver = remote(internal_url)
   const place = await seedPlace(world)
   await putSecret(world, resolver, place)
   await writeLease(world, place)
-  t.equal((await resolve(resolver, world.worker, await leaseToken(world, place))).status, 200)
+  const token = await leaseToken(world, place)
+  t.equal((await resolve(resolver, world.worker, token)).status, 200)
+  t.equal((await resolve(resolver, world.worker, token)).status, 403)
+  const metrics = await (await fetch(`${health_url}/metrics`)).text()
+  t.match(metrics, /rap_secret_resolves_total\{outcome="ok",reason="",service="secret-resolver"\} 1/)
+  t.match(metrics, /rap_secret_resolves_total\{outcome="refused",reason="lease_token_replayed",.*\} 1/)
   service.kill('SIGTERM')
   t.equal((await service.exited).code, 0)
 })

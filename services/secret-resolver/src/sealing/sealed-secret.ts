@@ -2,15 +2,14 @@ import type { KeyObject } from 'node:crypto'
 import { type Static, Type } from '@sinclair/typebox'
 import { Value } from '@sinclair/typebox/value'
 import { compactDecrypt, decodeProtectedHeader } from 'jose'
-import { MAX_PAYLOAD_BYTES } from '../secrets/payload.ts'
 
 /** RFC 7518 §4.6 and §5.3: the only algorithms of a sealed secret; nothing in it can choose others. */
 export const SEAL_ALG = 'ECDH-ES+A256KW'
 export const SEAL_ENC = 'A256GCM'
 export const SEAL_TYP = 'rap-secret+jwe'
 
-/** Longest sealed secret, in characters: the payload's bound in base64url, and what stands around it. */
-export const MAX_SEALED_CHARACTERS = Math.ceil((MAX_PAYLOAD_BYTES * 4) / 3) + 1024
+/** Longest sealed secret, in characters: 8 KiB of payload (`MAX_PAYLOAD_BYTES`) in base64url, and what stands around it. */
+export const MAX_SEALED_CHARACTERS = 12 * 1024
 
 const Uuid = Type.String({ pattern: '^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$' })
 const Coordinate = Type.String({ pattern: '^[A-Za-z0-9_-]{43}$' })

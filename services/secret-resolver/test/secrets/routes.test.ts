@@ -228,7 +228,7 @@ t.test('a body out of form is refused before anything is opened', async t => {
     {},
     { ...whole, sealed: 1 },
     { ...whole, sealed: '' },
-    { ...whole, sealed: 'A'.repeat(11_948) },
+    { ...whole, sealed: 'A'.repeat(12_289) },
     { ...whole, actor_user_id: 'me' },
     { ...whole, actor_user_id: undefined },
     { ...whole, request_id: 'a b' },
