@@ -1,5 +1,6 @@
 import { hash, verify } from '@node-rs/argon2'
 import { problems } from '../errors.ts'
+import { Turns } from '../http/turns.ts'
 
 /**
  * Argon2id with the parameters that RFC 9106 §4 recommends where 2 GiB a hash are too much: 64 MiB, 3 passes, 4 lanes.
@@ -18,27 +19,11 @@ export const MIN_PASSWORD_CHARACTERS = 12
 /** Longest password, in characters: bounds the work before the hash. */
 export const MAX_PASSWORD_CHARACTERS = 256
 
-let running = 0
-const waiting: (() => void)[] = []
-
-async function inTurn<T>(work: () => Promise<T>): Promise<T> {
-  if (running >= MAX_RUNNING) {
-    if (waiting.length >= MAX_WAITING) throw problems.ERR_AUTH_BUSY()
-    await new Promise<void>(resolve => waiting.push(resolve))
-  } else running += 1
-  try {
-    return await work()
-  } finally {
-    // The turn goes straight to the next in line; `running` falls only when nobody waits.
-    const next = waiting.shift()
-    if (next === undefined) running -= 1
-    else next()
-  }
-}
+const turns = new Turns({ maxRunning: MAX_RUNNING, maxWaiting: MAX_WAITING, refuse: problems.ERR_AUTH_BUSY })
 
 /** A new hash with a fresh salt, in PHC string form. */
 export function hashPassword(password: string): Promise<string> {
-  return inTurn(() => hash(password, PARAMETERS))
+  return turns.take(() => hash(password, PARAMETERS))
 }
 
 let dummyHash: Promise<string> | undefined
@@ -50,7 +35,7 @@ let dummyHash: Promise<string> | undefined
 export async function verifyPassword(storedHash: string | undefined, password: string): Promise<boolean> {
   dummyHash ??= hash(crypto.randomUUID(), PARAMETERS)
   const compared = storedHash ?? (await dummyHash)
-  const matches = await inTurn(() => verify(compared, password).catch(() => false))
+  const matches = await turns.take(() => verify(compared, password).catch(() => false))
   return matches && storedHash !== undefined
 }
 

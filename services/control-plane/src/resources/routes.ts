@@ -6,8 +6,9 @@ import { limitOf, PageOf, PageQuery, pageOf, readTimeCursor } from '../http/page
 import { BEARER, DisplayText, IdParams, OrganizationQuery, Uuid } from '../http/schemas.ts'
 import { organizationsFor } from '../organizations/access.ts'
 import { LabelsSchema } from '../workers/labels.ts'
+import { requireResource } from './access.ts'
 import { MAX_ADDRESS_CHARACTERS } from './address.ts'
-import { changeResource, createResource, deleteResource, requireResource } from './rules.ts'
+import { changeResource, createResource, deleteResource } from './rules.ts'
 import { listResources } from './storage.ts'
 import { Resource, resourceView } from './view.ts'
 

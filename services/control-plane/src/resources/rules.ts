@@ -1,21 +1,15 @@
-import { commonProblems, ProblemError } from '@rap/service-kit'
+import { ProblemError } from '@rap/service-kit'
 import { auditCaller } from '../audit/write.ts'
 import type { Caller, Context } from '../context.ts'
 import { problems } from '../errors.ts'
-import { organizationFor, requireRole } from '../organizations/access.ts'
-import type { Permission } from '../organizations/permissions.ts'
+import { organizationFor } from '../organizations/access.ts'
+import { withResolver } from '../secrets/rules.ts'
 import { endSessionsOf } from '../sessions/end-sessions.ts'
 import type { Labels } from '../workers/labels.ts'
+import { requireResource } from './access.ts'
 import { parseAddress } from './address.ts'
 import { checkMetadata, type Metadata, mergeMetadata } from './metadata.ts'
-import {
-  findResourceFor,
-  insertResource,
-  markResourceDeleted,
-  type ResourceForRow,
-  type ResourceRow,
-  updateResource,
-} from './storage.ts'
+import { insertResource, markResourceDeleted, type ResourceRow, updateResource } from './storage.ts'
 
 export interface ResourceInput {
   readonly organizationId?: string | undefined
@@ -27,18 +21,6 @@ export interface ResourceInput {
 }
 
 export type ResourceChange = Partial<Pick<ResourceInput, 'name' | 'address' | 'metadata' | 'labels'>>
-
-/** A resource that the caller may use in this way; throws ERR_NOT_FOUND or ERR_FORBIDDEN. */
-export async function requireResource(
-  db: Parameters<typeof findResourceFor>[0],
-  caller: Caller,
-  { id, permission, lock }: { id: string; permission: Permission; lock?: 'none' | 'share' | 'update' },
-): Promise<ResourceForRow> {
-  const resource = await findResourceFor(db, caller.id, id, lock)
-  if (resource === undefined) throw commonProblems.ERR_NOT_FOUND()
-  requireRole(resource.role, permission)
-  return resource
-}
 
 /** Makes a resource. Throws ProblemError ERR_RESOURCE_ADDRESS_INVALID and those of `checkMetadata`. */
 export async function createResource(ctx: Context, caller: Caller, input: ResourceInput): Promise<ResourceRow> {
@@ -107,7 +89,7 @@ export async function changeResource(
  * ERR_SECRET_RESOLVER_UNAVAILABLE, and then nothing has changed.
  */
 export async function deleteResource(ctx: Context, caller: Caller, id: string): Promise<void> {
-  const sessions = await ctx.sql.begin(async tx => {
+  const sessions = await withResolver(ctx, async tx => {
     const resource = await requireResource(tx, caller, { id, permission: 'resources.manage', lock: 'update' })
     await deleteSecretIfThere(ctx, caller, { organizationId: resource.organization_id, resourceId: id })
     await markResourceDeleted(tx, id)

@@ -1,8 +1,22 @@
+import type { TransactionSql } from '@rap/service-kit'
 import type { Caller, Context } from '../context.ts'
-import { requireResource } from '../resources/rules.ts'
+import { problems } from '../errors.ts'
+import { Turns } from '../http/turns.ts'
+import { requireResource } from '../resources/access.ts'
 import { setSecretRef } from '../resources/storage.ts'
 import type { SecretMetadata } from './resolver.ts'
 import { checkSealed } from './seal-header.ts'
+
+/**
+ * Changes that ask the resolver at once. Each holds a database connection meanwhile, so a resolver that hangs must not
+ * be able to hold all of them.
+ */
+const turns = new Turns({ maxRunning: 4, maxWaiting: 32, refuse: problems.ERR_SECRET_RESOLVER_UNAVAILABLE })
+
+/** Runs a change of a resource that asks the resolver while the resource's row is locked. */
+export function withResolver<T>(ctx: Context, change: (tx: TransactionSql) => Promise<T>): Promise<T> {
+  return turns.take(async () => (await ctx.sql.begin(change)) as T)
+}
 
 /**
  * Passes a sealed secret on to the resolver and sets the resource's reference.
@@ -17,7 +31,7 @@ export async function writeSecret(
   given: { id: string; sealed: string; expectedVersion: number | undefined },
 ): Promise<SecretMetadata> {
   const { id } = given
-  return await ctx.sql.begin(async tx => {
+  return await withResolver(ctx, async tx => {
     const resource = await requireResource(tx, caller, { id, permission: 'secrets.write', lock: 'update' })
     const place = { organizationId: resource.organization_id, resourceId: id }
     checkSealed(given.sealed, place)
@@ -39,7 +53,7 @@ export async function deleteSecret(
   caller: Caller,
   { id, expectedVersion }: { id: string; expectedVersion: number | undefined },
 ): Promise<void> {
-  await ctx.sql.begin(async tx => {
+  await withResolver(ctx, async tx => {
     const resource = await requireResource(tx, caller, { id, permission: 'secrets.write', lock: 'update' })
     await ctx.resolver.delete({ organizationId: resource.organization_id, resourceId: id }, caller, expectedVersion)
     await setSecretRef(tx, id, false)
