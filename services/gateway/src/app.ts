@@ -1,24 +1,25 @@
 import fastifyWebsocket from '@fastify/websocket'
 import { BIND_TIMEOUT_MS, DATA_PLANE_PATH, MAX_MESSAGE_BYTES } from '@rap/data-plane-protocol'
 import {
+  type Admission,
   buildServer,
+  ConnectionLimits,
   commonProblems,
   type InternalClient,
   type Logger,
   type Metrics,
   type RapServer,
   type Redis,
+  type RemoteKeySet,
+  remoteKeySet,
   type TlsMaterial,
 } from '@rap/service-kit'
 import type { FastifyRequest } from 'fastify'
 import type { Config } from './config.ts'
-import { type Admission, ConnectionLimits } from './connection-limits.ts'
 import { DataPlane } from './data-plane.ts'
 import { type GatewayMetrics, gatewayMetrics } from './gateway-metrics.ts'
-import { keySetClient } from './key-set-client.ts'
 import { RefusalReporter, type RefusedBind } from './refusal-reporter.ts'
 import { TrustBundle } from './trust-bundle.ts'
-import { VerificationKeys } from './verification-keys.ts'
 import { CLOSE_TIMEOUT_MS } from './worker-dial.ts'
 
 export interface GatewayDeps {
@@ -38,7 +39,7 @@ export interface GatewayDeps {
 
 export interface Gateway {
   readonly app: RapServer
-  readonly keys: VerificationKeys
+  readonly keys: RemoteKeySet
   /** Waits for live connections to end by themselves, then closes what is left and tells it why. */
   drain(): Promise<void>
 }
@@ -53,13 +54,11 @@ export async function buildGateway(deps: GatewayDeps): Promise<Gateway> {
   const { config, logger, redis, draining } = deps
   const metrics = gatewayMetrics(deps.metrics)
   const trust = new TrustBundle(config.RAP_PLATFORM_CA_FILE)
-  const keys = new VerificationKeys({
-    fetchKeySet: keySetClient(config.CONTROL_PLANE_JWKS_URL, trust),
-    now: () => performance.now(),
-    onFetch: (outcome, error) => {
-      metrics.keySetFetches.inc({ outcome })
-      if (error !== undefined) logger.warn({ event: 'key_set_not_fetched', err: error }, 'key set not fetched')
-    },
+  const keys = remoteKeySet({
+    url: config.CONTROL_PLANE_JWKS_URL,
+    tls: async () => ({ ca: await trust.read() }),
+    logger,
+    onFetch: outcome => metrics.keySetFetches.inc({ outcome }),
   })
   const limits = new ConnectionLimits({
     maxConnections: config.GATEWAY_MAX_CONNECTIONS,

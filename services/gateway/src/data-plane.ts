@@ -1,10 +1,9 @@
 import type { Socket } from 'node:net'
 import { CLOSE_REASONS, type CloseReason } from '@rap/data-plane-protocol'
-import type { Logger, Redis } from '@rap/service-kit'
+import { type ConnectionLimits, type Logger, ProblemError, type Redis, type RemoteKeySet } from '@rap/service-kit'
 import { type DataPlaneClaims, TokenError, verifyToken } from '@rap/token-claims'
 import { decodeJwt } from 'jose'
 import type { WebSocket } from 'ws'
-import type { ConnectionLimits } from './connection-limits.ts'
 import { type Dialect, dialectOf, readFirstMessage } from './first-message.ts'
 import { firstMessages, type RawMessage } from './first-messages.ts'
 import type { GatewayMetrics } from './gateway-metrics.ts'
@@ -13,13 +12,12 @@ import type { RefusedBind } from './refusal-reporter.ts'
 import { type Direction, relay } from './relay.ts'
 import { closeWithReason } from './tell.ts'
 import type { TrustBundle } from './trust-bundle.ts'
-import type { VerificationKeys } from './verification-keys.ts'
 import { dialWorker } from './worker-dial.ts'
 import { findWorkerUrl } from './worker-directory.ts'
 
 export interface DataPlaneDeps {
   readonly redis: Pick<Redis, 'get'>
-  readonly keys: VerificationKeys
+  readonly keys: RemoteKeySet
   readonly trust: TrustBundle
   readonly trustDomain: string
   readonly issuer: string
@@ -143,10 +141,8 @@ export class DataPlane {
         nowSeconds: Math.floor(Date.now() / 1000),
       })
     } catch (cause) {
+      if (cause instanceof ProblemError) throw new Refusal('ERR_BIND_UNAVAILABLE', 'no_verification_keys', { cause })
       if (!(cause instanceof TokenError)) throw cause
-      if (cause.code === 'ERR_TOKEN_UNKNOWN_KEY' && !(await keys.ready())) {
-        throw new Refusal('ERR_BIND_UNAVAILABLE', 'no_verification_keys', { cause })
-      }
       const reason = cause.code === 'ERR_TOKEN_EXPIRED' ? 'ERR_BIND_TOKEN_EXPIRED' : 'ERR_BIND_TOKEN_INVALID'
       // Times are looked at after the signature, so of such a token the claims can be believed.
       const isSigned = cause.code === 'ERR_TOKEN_EXPIRED' || cause.code === 'ERR_TOKEN_NOT_YET_VALID'

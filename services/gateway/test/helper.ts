@@ -8,6 +8,7 @@ import { type Authority, createAuthority, type IssuedCertificate, issueCertifica
 import { connectRedis, createLogger, createMetrics, loadConfig, type Metrics, type Redis } from '@rap/service-kit'
 import { type RedisServer, startRedis, tempDir } from '@rap/testkit'
 import { publicJwkOf, type SigningKey, signToken, type UnsignedClaims } from '@rap/token-claims'
+import root from 'tap'
 import { type ClientOptions, WebSocket, WebSocketServer } from 'ws'
 import { buildGateway, type Gateway, type GatewayDeps } from '../src/app.ts'
 import { checkConfig, configSchema } from '../src/config.ts'
@@ -192,23 +193,42 @@ export interface StartOptions {
   readonly env?: Record<string, string>
   readonly bindTimeoutMs?: number
   readonly controlPlane?: GatewayDeps['controlPlane']
+  /** For a test that stops Redis. */
+  readonly ownRedis?: boolean
+}
+
+interface Common {
+  readonly ca: Authority
+  readonly signing: SigningSet
+  readonly redisServer: RedisServer
+}
+
+async function makeCommon(owner: Teardown): Promise<Common> {
+  const redisServer = await startRedis()
+  owner.teardown(() => redisServer.stop())
+  return { ca: await authority(), signing: await signingSet(), redisServer }
+}
+
+let made: Promise<Common> | undefined
+
+/** What the tests of one file share, since each start of it costs half a second. */
+function common(): Promise<Common> {
+  made ??= makeCommon(root)
+  return made
 }
 
 /** A gateway on a free port of loopback, with a real Redis and a key set that is served over TLS. */
 export async function startGateway(
   t: Teardown,
-  { env = {}, bindTimeoutMs, controlPlane }: StartOptions = {},
+  { env = {}, bindTimeoutMs, controlPlane, ownRedis = false }: StartOptions = {},
 ): Promise<TestGateway> {
   const dir = tempDir('rap-gateway-')
   t.teardown(() => dir.remove())
-  const ca = await authority()
+  const { ca, signing, redisServer } = ownRedis ? await makeCommon(t) : await common()
   const caFile = join(dir.path, 'ca.pem')
   writeFileSync(caFile, ca.certificatePem)
   const tls = await certificate(ca, { uris: [spiffeId(TRUST_DOMAIN, 'service', 'gateway')] })
-  const signing = await signingSet()
   const keySet = await keySetServer(t, tls, signing)
-  const redisServer = await startRedis()
-  t.teardown(() => redisServer.stop())
   const config = loadConfig(
     configSchema,
     {

@@ -125,7 +125,7 @@ t.test('pings do not keep an unbound connection open', async t => {
 })
 
 t.test('a worker that cannot be reached is told as such', async t => {
-  const gateway = await startGateway(t)
+  const gateway = await startGateway(t, { ownRedis: true })
   const unreachable = { code: 4502, reason: 'ERR_WORKER_UNREACHABLE' }
   const refuse = async (workerId: string) => await refusalOf(gateway, bindWith(await gateway.token(workerId)))
   t.match(await refuse(randomUUID()), { ...unreachable, finding: 'worker_not_registered' })
@@ -253,6 +253,17 @@ t.test('a new signing key is found, and made-up key ids do not become requests t
     t.match(await refusalOf(gateway, bindWith(token)), { finding: 'ERR_TOKEN_UNKNOWN_KEY' })
   }
   t.ok(gateway.keySet.requests() <= 2, `${gateway.keySet.requests()} requests`)
+})
+
+t.test('without verification keys nobody gets through, and a stranger learns no more than ever', async t => {
+  const gateway = await startGateway(t, { env: { CONTROL_PLANE_JWKS_URL: `https://127.0.0.1:${await freePort()}/` } })
+  const worker = await gateway.worker()
+  t.match(await refusalOf(gateway, bindWith(await gateway.token(worker.id))), {
+    code: 4401,
+    reason: 'ERR_BIND_REFUSED',
+    finding: 'no_verification_keys',
+  })
+  t.equal(worker.connections.length, 0)
 })
 
 t.test('strangers are bounded before the upgrade, and bound clients do not count among them', async t => {

@@ -1,5 +1,5 @@
 import t from 'tap'
-import { addressKey, ConnectionLimits } from '../src/connection-limits.ts'
+import { addressKey, ConnectionLimits } from '../src/index.ts'
 
 const LIMITS = { maxConnections: 3, maxUnbound: 2, maxPerAddress: 2 }
 
