@@ -1,6 +1,6 @@
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { type BrowserContext, chromium, type LaunchOptions, type ViewportSize } from 'playwright-core'
+import type { BrowserContext, BrowserType, LaunchOptions, ViewportSize } from 'playwright-core'
 import { BROWSERS, findProgram, requireProgram } from './debian-packages.ts'
 import { TestkitError } from './errors.ts'
 import { runCommand } from './run-command.ts'
@@ -39,7 +39,9 @@ const SWITCHES = [
  * database in its HOME. Certificate errors stay errors.
  */
 export async function launchBrowser(options: BrowserOptions = {}): Promise<TestBrowser> {
-  const executablePath = findBrowser()
+  // Loaded here, because it takes half of the time that this whole package takes, and few tests need it.
+  const { chromium } = await import('playwright-core')
+  const executablePath = findBrowser(chromium)
   const scratch = tempDir('rap-browser-')
   const home = join(scratch.path, 'home')
   mkdirSync(home)
@@ -90,7 +92,7 @@ export async function trustAuthorities(home: string, authoritiesPem: readonly st
   }
 }
 
-function findBrowser(): string {
+function findBrowser(chromium: BrowserType): string {
   const installed = findProgram(...BROWSERS)
   if (installed !== undefined) return installed
   // The build that `playwright-core install chromium` puts into its own folder.
