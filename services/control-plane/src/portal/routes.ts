@@ -11,7 +11,7 @@ const HASHED_ASSETS = '/assets/'
 const ONE_YEAR_SECONDS = 31_536_000
 
 /**
- * What the portal's pages may do. WebAssembly is the RDP client; wss: because a session names its worker at run time;
+ * What the portal's pages may do. WebAssembly is the RDP client, which carries itself as a data: URL; wss: because a session names its worker at run time;
  * inline styles because the component library sets them. No frame may hold the portal.
  */
 export const PORTAL_CSP = [
@@ -20,7 +20,7 @@ export const PORTAL_CSP = [
   "style-src 'self' 'unsafe-inline'",
   "img-src 'self' data: blob:",
   "font-src 'self' data:",
-  "connect-src 'self' wss:",
+  "connect-src 'self' wss: data:",
   "worker-src 'self' blob:",
   "manifest-src 'self'",
   "base-uri 'none'",
@@ -38,10 +38,10 @@ export async function portalRoutes(app: RapServer, directory: string): Promise<v
     dotfiles: 'ignore',
     cacheControl: false,
     schemaHide: true,
-    setHeaders: (reply: { setHeader: (name: string, value: string) => void }, path: string) => {
-      reply.setHeader('content-security-policy', PORTAL_CSP)
+    setHeaders: (reply: { header: (name: string, value: string) => void }, path: string) => {
+      reply.header('content-security-policy', PORTAL_CSP)
       const isHashed = path.slice(directory.length).replaceAll('\\', '/').startsWith(HASHED_ASSETS)
-      reply.setHeader('cache-control', isHashed ? `public, max-age=${ONE_YEAR_SECONDS}, immutable` : 'no-cache')
+      reply.header('cache-control', isHashed ? `public, max-age=${ONE_YEAR_SECONDS}, immutable` : 'no-cache')
     },
   })
 
