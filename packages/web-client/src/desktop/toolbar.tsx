@@ -59,9 +59,11 @@ export function Toolbar({ name, state, page, onLeave }: ToolbarProps) {
       wrap="nowrap"
       px="sm"
       h={48}
-      bg="dark.7"
-      c="gray.2"
-      style={{ flex: 'none' }}
+      style={{
+        flex: 'none',
+        background: 'var(--mantine-color-body)',
+        borderBottom: '1px solid var(--mantine-color-default-border)',
+      }}
     >
       <Group gap="xs" wrap="nowrap" miw={0}>
         <Tooltip label="All desktops">
@@ -72,7 +74,7 @@ export function Toolbar({ name, state, page, onLeave }: ToolbarProps) {
         <Text fw={600} truncate>
           {name}
         </Text>
-        <Badge variant="dot" color={STEPS[state.step].color} data-testid="connection-state" c="gray.2">
+        <Badge variant="dot" color={STEPS[state.step].color} data-testid="connection-state">
           {STEPS[state.step].label}
         </Badge>
         {connected !== undefined && <PathBadge path={connected.path} />}
