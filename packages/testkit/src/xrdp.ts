@@ -9,11 +9,11 @@ import { TestkitError } from './errors.ts'
 import { freePort } from './free-port.ts'
 import { guardCommand, releaseCommand, shellQuote } from './guard.ts'
 import { isListening } from './is-listening.ts'
+import { acquireMachineLock } from './machine-lock.ts'
 import { type RunningProcess, startProcess } from './process.ts'
 import { probeRdpCertificate } from './rdp-probe.ts'
 import { tempDir } from './temp-dir.ts'
 import { createThrowawayUser, endProcess, processesWithArgument, type ThrowawayUser } from './throwaway-user.ts'
-import { waitFor } from './wait-for.ts'
 import { FUSE_MOUNT, sesmanIni, xrdpIni } from './xrdp-config.ts'
 
 export interface XrdpOptions {
@@ -50,8 +50,12 @@ const DEFAULT_SESMAN_PORT = 3350
 /** How long to wait for another test's server when only one can be there at a time. */
 const TURN_TIMEOUT_MS = 120_000
 
+export type XrdpAbility =
+  /** Without `parallel`, servers take turns: a second one waits until the first is stopped. */
+  { readonly ok: true; readonly parallel: boolean } | { readonly ok: false; readonly reason: string }
+
 /** Tells whether `startXrdp` can work on this machine, or why not. */
-export function canStartXrdp(): { readonly ok: true } | { readonly ok: false; readonly reason: string } {
+export function canStartXrdp(): XrdpAbility {
   if (process.getuid?.() !== 0) return { ok: false, reason: 'xrdp needs root: it logs in an account of this machine' }
   const programs = [
     XRDP,
@@ -70,7 +74,11 @@ export function canStartXrdp(): { readonly ok: true } | { readonly ok: false; re
   // From 0.10 on the session manager listens on a socket under /run that is shared by the machine.
   if (version !== '0.9')
     return { ok: false, reason: `xrdp ${version} is not the series 0.9 that this helper can isolate` }
-  return { ok: true }
+  const parallel = canMount()
+  if (!parallel && isSystemSesmanRunning()) {
+    return { ok: false, reason: 'the session manager of this machine holds the only port, and mounting is not allowed' }
+  }
+  return { ok: true, parallel }
 }
 
 /**
@@ -87,6 +95,7 @@ export async function startXrdp(options: XrdpOptions = {}): Promise<XrdpServer> 
   const path = (name: string) => join(scratch.path, name)
   const started: RunningProcess[] = []
   let user: ThrowawayUser | undefined
+  let releasePort = () => {}
   const display = randomInt(200, 5_000) * 10
   const stop = async () => {
     // The front first, so that nobody comes in; the session manager ends when its sessions have.
@@ -96,6 +105,7 @@ export async function startXrdp(options: XrdpOptions = {}): Promise<XrdpServer> 
     unmountDrives(path('home'))
     releaseCommand(`drives of ${path('home')}`)
     removeDisplayFiles(display)
+    releasePort()
     scratch.remove()
   }
   try {
@@ -111,6 +121,7 @@ export async function startXrdp(options: XrdpOptions = {}): Promise<XrdpServer> 
     const port = options.port ?? (await freePort())
     const logFile = options.logFile ?? path('xrdp.log')
     const sesman = await sesmanPlace(path('sesman.ini'))
+    releasePort = sesman.release
     const certificate = path('cert.pem')
     const key = path('key.pem')
     writeFileSync(path('sesman.ini'), sesmanIni({ port: sesman.port, display, desktopScript: desktop.script, logFile }))
@@ -173,6 +184,7 @@ interface SesmanPlace {
   readonly port: number
   /** Command words in front of xrdp's own, that put our file in the place of the system's for this process alone. */
   readonly wrap: readonly string[]
+  release(): void
 }
 
 /**
@@ -180,19 +192,29 @@ interface SesmanPlace {
  * not mount), servers take turns at the port of the machine's configuration.
  */
 async function sesmanPlace(ownIni: string): Promise<SesmanPlace> {
-  if (spawnSync('unshare', ['--mount', 'true']).status === 0) {
+  if (canMount()) {
     const script = `mount --bind '${ownIni}' ${SYSTEM_SESMAN_INI} && exec "$@"`
     const wrap = ['unshare', '--mount', '--propagation', 'private', 'sh', '-c', script, 'sh']
-    return { port: await freePort(), wrap }
+    return { port: await freePort(), wrap, release: () => {} }
   }
-  const system = readFileSync(SYSTEM_SESMAN_INI, 'utf8').match(/^ListenPort=(\d+)/m)?.[1]
-  const port = Number(system ?? DEFAULT_SESMAN_PORT)
-  await waitFor(async () => !(await isSesmanListening(port)), {
-    what: `port ${port} of the session manager to be free`,
-    timeoutMs: TURN_TIMEOUT_MS,
-    intervalMs: 500,
-  })
-  return { port, wrap: [] }
+  const port = systemSesmanPort()
+  const release = await acquireMachineLock(`sesman-${port}`, TURN_TIMEOUT_MS)
+  return { port, wrap: [], release }
+}
+
+function systemSesmanPort(): number {
+  const configured = readFileSync(SYSTEM_SESMAN_INI, 'utf8').match(/^ListenPort=(\d+)/m)?.[1]
+  return Number(configured ?? DEFAULT_SESMAN_PORT)
+}
+
+/** The session manager that a service manager started: it runs with the configuration of the machine. */
+function isSystemSesmanRunning(): boolean {
+  return processesWithArgument(SESMAN).some(pid => !processesWithArgument('/sesman.ini').includes(pid))
+}
+
+/** Tells whether this process may make mount namespaces; most containers may not. */
+function canMount(): boolean {
+  return spawnSync('unshare', ['--mount', 'true']).status === 0
 }
 
 /** Told to listen on 127.0.0.1, the session manager takes ::1 where there is IPv6. */
