@@ -1,5 +1,3 @@
-import swagger from '@fastify/swagger'
-import swaggerUi from '@fastify/swagger-ui'
 import type { FastifyInstance } from 'fastify'
 
 export interface OpenApiOptions {
@@ -16,6 +14,11 @@ export interface OpenApiOptions {
 /** Serves an OpenAPI 3.1 description of every route that is added later, made from the TypeBox schemas. */
 export async function addOpenApi(app: FastifyInstance, options: OpenApiOptions): Promise<void> {
   const { title, description, version, path = '/docs', securitySchemes = {}, tags = [] } = options
+  // Only one service has such a page, and the others start sooner without its libraries.
+  const [{ default: swagger }, { default: swaggerUi }] = await Promise.all([
+    import('@fastify/swagger'),
+    import('@fastify/swagger-ui'),
+  ])
   await app.register(swagger, {
     openapi: {
       openapi: '3.1.0',

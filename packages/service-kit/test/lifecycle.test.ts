@@ -4,6 +4,9 @@ import t, { type Test } from 'tap'
 import { request } from 'undici'
 
 const FIXTURE = fileURLToPath(new URL('fixtures/service.ts', import.meta.url))
+/** Starting Node takes long on a busy machine. */
+const PATIENCE_MS = 30_000
+t.setTimeout(110_000)
 const CANARY = 'hunter2-canary'
 
 async function start(t: Test, env: Record<string, string | undefined> = {}) {
@@ -25,7 +28,7 @@ const eventsOf = (log: string): Record<string, unknown>[] =>
 t.test('a service says that it is ready and where, and ends in order on SIGTERM and SIGINT', async t => {
   for (const signal of ['SIGTERM', 'SIGINT'] as const) {
     const service = await start(t)
-    await service.waitForOutput(/service_ready/)
+    await service.waitForOutput(/service_ready/, PATIENCE_MS)
     const ready = eventsOf(service.log()).find(line => line.event === 'service_ready')
     t.match(ready, { service: 'fixture', public_url: /^http:\/\/127\.0\.0\.1:\d+$/, pid: service.pid })
     t.equal(ready?.enabled, true, 'the secret is out of the environment')
@@ -56,7 +59,7 @@ t.test('a wrong environment ends with 78 and one line for each variable, before 
 
 t.test('an unknown variable of ours is a warning', async t => {
   const service = await start(t, { RAP_TYPO: CANARY })
-  await service.waitForOutput(/fixture: warning: RAP_TYPO: /)
+  await service.waitForOutput(/fixture: warning: RAP_TYPO: /, PATIENCE_MS)
   t.notMatch(service.log(), CANARY)
 })
 
@@ -80,7 +83,7 @@ t.test('errors that nobody handles are logged and end the process with 1', async
 
 t.test('a closer that fails does not keep the others from closing, and the exit code tells', async t => {
   const service = await start(t, { BEHAVIOUR: 'closer fails' })
-  await service.waitForOutput(/service_ready/)
+  await service.waitForOutput(/service_ready/, PATIENCE_MS)
   service.kill('SIGTERM')
   t.same(await service.exited, { code: 1, signal: null })
   const events = eventsOf(service.log())
@@ -90,15 +93,15 @@ t.test('a closer that fails does not keep the others from closing, and the exit 
 
 t.test('an end that takes too long is cut off, and a second signal cuts it off at once', async t => {
   const slow = await start(t, { BEHAVIOUR: 'closer hangs' })
-  await slow.waitForOutput(/service_ready/)
+  await slow.waitForOutput(/service_ready/, PATIENCE_MS)
   slow.kill('SIGTERM')
   t.same(await slow.exited, { code: 1, signal: null })
   t.match(eventsOf(slow.log()).at(-1), { event: 'shutdown_timed_out' })
 
   const hurried = await start(t, { BEHAVIOUR: 'closer hangs' })
-  await hurried.waitForOutput(/service_ready/)
+  await hurried.waitForOutput(/service_ready/, PATIENCE_MS)
   hurried.kill('SIGTERM')
-  await hurried.waitForOutput(/"event":"closed"/)
+  await hurried.waitForOutput(/"event":"closed"/, PATIENCE_MS)
   hurried.kill('SIGTERM')
   t.same(await hurried.exited, { code: 143, signal: null })
 })

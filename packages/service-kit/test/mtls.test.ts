@@ -118,7 +118,7 @@ t.test('a server that asks for no certificate knows nobody', async t => {
 t.test('an identity ends with its certificate, also on a connection that stays open', async t => {
   const authority = await platform()
   const { url } = await resolver(t, authority)
-  const material = await authority.issue('worker/w-1', { notAfter: new Date(Date.now() + 2500) })
+  const material = await authority.issue('worker/w-1', { notAfter: new Date(Date.now() + 5000) })
   const agent = new Agent({ connections: 1, connect: { ca: authority.caPem, cert: material.cert, key: material.key } })
   t.teardown(() => agent.destroy())
   const status = async () => {
@@ -127,7 +127,7 @@ t.test('an identity ends with its certificate, also on a connection that stays o
     return statusCode
   }
   t.equal(await status(), 200)
-  const deadline = Date.now() + 10_000
+  const deadline = Date.now() + 20_000
   while ((await status()) === 200 && Date.now() < deadline) await new Promise(resolve => setTimeout(resolve, 100))
   t.equal(await status(), 403)
 })

@@ -29,7 +29,7 @@ t.test('commands to a Redis that is away reject soon, and the log stays short an
   const { redis, log } = client(t, url)
   const startedAt = performance.now()
   await t.rejects(redis.ping())
-  t.ok(performance.now() - startedAt < 5000)
+  t.ok(performance.now() - startedAt < 10_000)
   const lines = log.lines().filter(line => line.event === 'redis_connection_failed')
   t.ok(lines.length >= 1)
   t.ok(lines.length <= (performance.now() - startedAt) / 1000 + 1)

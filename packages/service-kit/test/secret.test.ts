@@ -42,11 +42,9 @@ t.test('a secret from text has memory of its own', async t => {
   t.equal(secret.expose().buffer.byteLength, 7, 'not a part of the pool of small buffers')
 })
 
-t.test('a secret is destroyed at the end of a using block', async t => {
+t.test('a secret is disposable', async t => {
   const bytes = Buffer.from('hunter2')
-  {
-    using secret = Secret.from(bytes)
-    t.equal(secret.length, 7)
-  }
+  // Node 22 does not know `using` yet; this is what it calls.
+  Secret.from(bytes)[Symbol.dispose]()
   t.same(bytes, Buffer.alloc(7))
 })
