@@ -1,7 +1,6 @@
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
-import { launchBrowser, waitFor } from '@rap/testkit'
-import { openDesktop, typeLine } from './portal-driver.ts'
+import { launchBrowser, openDesktop, typeLine, waitFor } from '@rap/testkit'
 import type { Stand } from './stand.ts'
 import { DEMO_DIR } from './state.ts'
 
