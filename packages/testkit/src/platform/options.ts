@@ -4,7 +4,7 @@ import type { ServiceEnv, ServiceName } from './service.ts'
 export interface PlatformOptions {
   /** Default `test`. */
   readonly appEnv?: 'development' | 'smoke' | 'test' | 'production'
-  /** Keeps database, keys, certificates authority and log-in between starts. Default a temporary folder. */
+  /** Keeps database, keys, the authority and the log-in between starts. Default a temporary folder. */
   readonly dir?: string
   /** Fixed ports; what is not named gets a free one. */
   readonly ports?: Partial<Record<PortName, number>>
