@@ -1,5 +1,5 @@
-import { createHash, randomBytes } from 'node:crypto'
-import { chmodSync, readFileSync, writeFileSync } from 'node:fs'
+import { createHash } from 'node:crypto'
+import { writeFileSync } from 'node:fs'
 import { connect } from 'node:tls'
 import { waitFor } from '@rap/testkit'
 import t from 'tap'
@@ -8,7 +8,7 @@ import { call } from './support/https.ts'
 import { readyFields, serviceEnv, startService } from './support/service.ts'
 import { leaseToken, putSecret, type Resolver, resolve, seedPlace, startWorld, writeLease } from './support/world.ts'
 
-// A dozen processes are started and ended, one after the other.
+// Processes are started and ended, one after the other.
 t.setTimeout(110_000)
 const world = await startWorld(t)
 /** One environment, and so one master key, for all starts on this world's database. */
@@ -55,46 +55,6 @@ t.test('a second start with the same key serves what the first one stored', asyn
   await writeLease(world, place)
   const resolver = remote((await readyFields(second)).internal_url)
   t.equal((await resolve(resolver, world.worker, await leaseToken(world, place))).status, 200)
-})
-
-t.test('a start without the key of stored rows is refused and names the key', async t => {
-  const service = await startService(t, { ...env, SECRET_ENCRYPTION_KEY_ID: 'key-2' })
-  t.equal((await service.exited).code, 1)
-  t.match(service.log(), /"code":"ERR_MASTER_KEY_UNKNOWN".*key-1 \(3 rows\)/)
-})
-
-t.test('a start with another key of the same id is refused', async t => {
-  const { SECRET_ENCRYPTION_KEY_FILE: _, ...rest } = env
-  const service = await startService(t, { ...rest, SECRET_ENCRYPTION_KEY_B64: randomBytes(32).toString('base64') })
-  t.equal((await service.exited).code, 1)
-  t.match(service.log(), /"code":"ERR_MASTER_KEY_MISMATCH".*key-1/)
-})
-
-t.test('a wrong environment is told by variable, with exit code 78 and without the key', async t => {
-  const text = readFileSync(env.SECRET_ENCRYPTION_KEY_FILE as string, 'utf8')
-  const both = await startService(t, { ...env, SECRET_ENCRYPTION_KEY_B64: text })
-  t.equal((await both.exited).code, 78)
-  t.match(both.log(), /SECRET_ENCRYPTION_KEY_FILE: exactly one/)
-  t.notMatch(both.log(), text)
-  const { DATABASE_URL: _, ...missing } = env
-  const without = await startService(t, { ...missing, SECRET_RESOLVER_PORT: 'x' })
-  t.equal((await without.exited).code, 78)
-  t.match(without.log(), /DATABASE_URL: is required/)
-  t.match(without.log(), /SECRET_RESOLVER_PORT: must be/)
-})
-
-t.test('a key out of form, or a key file that others may read, is refused', async t => {
-  const { SECRET_ENCRYPTION_KEY_FILE: path, ...rest } = env
-  const short = randomBytes(16).toString('base64')
-  const weak = await startService(t, { ...rest, SECRET_ENCRYPTION_KEY_B64: short })
-  t.equal((await weak.exited).code, 1)
-  t.match(weak.log(), /ERR_KEY_LENGTH/)
-  t.notMatch(weak.log(), short)
-  chmodSync(path as string, 0o644)
-  t.teardown(() => chmodSync(path as string, 0o600))
-  const open = await startService(t, env)
-  t.equal((await open.exited).code, 1)
-  t.match(open.log(), /ERR_KEY_FILE_PERMISSIONS/)
 })
 
 t.test('the service starts before the control plane has made its schema, and says what is missing', async t => {

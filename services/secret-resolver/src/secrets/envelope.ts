@@ -1,4 +1,4 @@
-import { createCipheriv, createDecipheriv, createHash, randomBytes } from 'node:crypto'
+import { createCipheriv, createHash, randomBytes, webcrypto } from 'node:crypto'
 import { type KeyWrapPort, unwrapKey } from './key-wrap.ts'
 
 /** The one content cipher; stored in every row, so that a second one could be told apart. */
@@ -81,22 +81,31 @@ export async function openEnvelope(envelope: Envelope, place: EnvelopePlace, key
   const wrapped = { keyId, wrapped: envelope.wrappedDataKey }
   const dataKey = await unwrapKey(keys, wrapped, contextOf('data-key', place, keyId))
   if (dataKey === undefined) throw new EnvelopeError()
-  let plaintext: Buffer | undefined
   try {
     if (dataKey.length !== DATA_KEY_BYTES) throw new EnvelopeError()
-    const body = ciphertext.subarray(0, -TAG_BYTES)
-    const decipher = createDecipheriv('aes-256-gcm', dataKey, nonce, { authTagLength: TAG_BYTES })
-    decipher.setAAD(contextOf('payload', place, keyId))
-    decipher.setAuthTag(ciphertext.subarray(-TAG_BYTES))
-    // GCM is a stream cipher: `update` returns all bytes, `final` only checks the tag.
-    plaintext = decipher.update(body)
-    decipher.final()
-    return plaintext
-  } catch (cause) {
-    plaintext?.fill(0)
-    throw cause instanceof EnvelopeError ? cause : new EnvelopeError()
+    return await decrypt(ciphertext, dataKey, { nonce, additionalData: contextOf('payload', place, keyId) })
   } finally {
     dataKey.fill(0)
+  }
+}
+
+/**
+ * WebCrypto and not `createDecipheriv`: that one moves its output to a buffer of the exact size and leaves the first
+ * copy of the plaintext in freed memory, where nobody can zero it (`test/memory.test.ts` finds it).
+ */
+async function decrypt(
+  ciphertext: Buffer,
+  dataKey: Buffer,
+  { nonce, additionalData }: { nonce: Buffer; additionalData: Buffer },
+): Promise<Buffer> {
+  const { subtle } = webcrypto
+  const key = await subtle.importKey('raw', dataKey, 'AES-GCM', false, ['decrypt'])
+  const parameters = { name: 'AES-GCM', iv: nonce, additionalData, tagLength: TAG_BYTES * 8 }
+  try {
+    // A view of what was decrypted, not a copy.
+    return Buffer.from(await subtle.decrypt(parameters, key, ciphertext))
+  } catch {
+    throw new EnvelopeError()
   }
 }
 

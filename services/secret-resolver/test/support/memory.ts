@@ -2,14 +2,14 @@ import { closeSync, openSync, readFileSync, readSync } from 'node:fs'
 
 const CHUNK_BYTES = 16 * 1024 * 1024
 
-/** Every readable byte of another process (Linux): how often each needle is there. */
+/** Every writable byte of another process (Linux): how often each needle is there. */
 export function countInMemory(pid: number, needles: readonly Buffer[]): number[] {
   const counts = needles.map(() => 0)
   const overlap = Math.max(...needles.map(({ length }) => length)) - 1
   const memory = openSync(`/proc/${pid}/mem`, 'r')
   const chunk = Buffer.alloc(CHUNK_BYTES)
   try {
-    for (const { start, end } of readableRanges(pid)) {
+    for (const { start, end } of writableRanges(pid)) {
       for (let at = start; at < end; at += BigInt(CHUNK_BYTES - overlap)) {
         const size = Number(end - at < BigInt(CHUNK_BYTES) ? end - at : BigInt(CHUNK_BYTES))
         const read = readAt(memory, chunk, at, size)
@@ -24,11 +24,11 @@ export function countInMemory(pid: number, needles: readonly Buffer[]): number[]
   return counts
 }
 
-function readableRanges(pid: number): { start: bigint; end: bigint }[] {
+function writableRanges(pid: number): { start: bigint; end: bigint }[] {
   return readFileSync(`/proc/${pid}/maps`, 'latin1')
     .split('\n')
     .flatMap(line => {
-      const [, start, end] = /^([0-9a-f]+)-([0-9a-f]+) r/.exec(line) ?? []
+      const [, start, end] = /^([0-9a-f]+)-([0-9a-f]+) rw/.exec(line) ?? []
       // The kernel's own pages cannot be read.
       if (start === undefined || end === undefined || line.includes('[v')) return []
       return [{ start: BigInt(`0x${start}`), end: BigInt(`0x${end}`) }]
