@@ -116,13 +116,15 @@ export class CredSspClient {
   }
 
   /**
-   * What it means that the server closed the connection now. Servers of version 2 and 5, and FreeRDP 2, say that
-   * a password is wrong only by closing after the client's proof.
+   * What it means that the server closed or reset the connection now, or sent a TLS alert.
+   *
+   * Servers of version 2 and 5, and FreeRDP 2, say only by this that the password is wrong, or that they see another
+   * TLS key than the client; the two cannot be told apart from here.
    */
   peerClosed(): CredSspError {
     const error =
       this.#state === 'verifying-server'
-        ? new CredSspError('ERR_CREDSSP_LOGON_FAILED', 'server closed the connection on the proof of the password')
+        ? new CredSspError('ERR_CREDSSP_LOGON_FAILED', 'server closed the connection on the proof of password and key')
         : new CredSspError('ERR_CREDSSP_PEER_CLOSED', 'server closed the connection during the logon')
     this.#fail()
     return error

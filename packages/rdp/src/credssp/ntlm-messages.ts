@@ -71,7 +71,7 @@ export function decodeChallengeMessage(bytes: Uint8Array): ChallengeMessage {
   const serverChallenge = reader.take(8, 'ServerChallenge')
   reader.skip(8, 'Reserved')
   const targetInfo = readField(reader, 'TargetInfoFields')
-  if ((negotiateFlags & NTLM_FLAG.NEGOTIATE_VERSION) !== 0) reader.skip(8, 'Version')
+  // Version is informational, and servers that announce it may leave it out: the payload starts here or behind it.
   const payload = { bytes, start: reader.offset, structure }
   payloadOf(payload, targetName, 'TargetName')
   if (targetInfo.size > MAX_TARGET_INFO_BYTES) {

@@ -30,10 +30,12 @@ t.test('the challenge message of MS-NLMP §4.2.4.3 is read', async t => {
   t.equal(toHex(challenge.targetInfo), toHex(vector.TARGET_INFO))
 })
 
-t.test('a challenge message without a Version field is read', async t => {
-  const message = hex(`4e544c4d53535000 02000000 0000000000000000 33828ae0 0123456789abcdef 0000000000000000
-    2400240030000000 ${toHex(vector.TARGET_INFO)}`)
-  t.equal(toHex(decodeChallengeMessage(message).targetInfo), toHex(vector.TARGET_INFO))
+t.test('a challenge message without a Version field is read, whether its flags announce one or not', async t => {
+  for (const flags of ['33828ae0', '33828ae2']) {
+    const message = hex(`4e544c4d53535000 02000000 0000000000000000 ${flags} 0123456789abcdef 0000000000000000
+      2400240030000000 ${toHex(vector.TARGET_INFO)}`)
+    t.equal(toHex(decodeChallengeMessage(message).targetInfo), toHex(vector.TARGET_INFO))
+  }
 })
 
 t.test('every truncated prefix of a challenge message is refused', async t => {
@@ -54,7 +56,7 @@ t.test('a challenge message with another signature or type is refused', async t 
 
 t.test('payload fields outside of the payload are refused', async t => {
   const refusals: [string, number, string][] = [
-    ['TargetName', 16, '37000000'], // inside Version
+    ['TargetName', 16, '2f000000'], // inside TargetInfoFields
     ['TargetName', 16, '00000000'],
     ['TargetName', 16, 'ffffffff'],
     ['TargetName', 12, 'ffff'],

@@ -1,4 +1,5 @@
 import { type ChildProcess, type SpawnOptions, spawn } from 'node:child_process'
+import { randomInt } from 'node:crypto'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import net from 'node:net'
 import { tmpdir } from 'node:os'
@@ -33,17 +34,20 @@ export async function startShadowServer(username: string, password: string): Pro
     writeFileSync(samFile, `${username}:::${toHex(ntowfv1(utf16(password)))}:::\n`, { mode: 0o600 })
     const version = await outputOf(spawn('freerdp-shadow-cli', ['/version']), /FreeRDP version (\d+)\./)
     const env = { ...process.env, HOME: home }
-    const xvfb = bounded(['Xvfb', '-displayfd', '1', '-screen', '0', '640x480x24', '-nolisten', 'tcp'], { env })
+    // A server that chooses its number itself takes no lock, and the end of another one takes its socket away.
+    const number = `:${randomInt(1000, 60_000)}`
+    const screen = ['-screen', '0', '640x480x24', '-nolisten', 'tcp', '-noreset']
+    const xvfb = bounded(['Xvfb', number, '-displayfd', '1', ...screen], { env })
     started.push(xvfb)
     const display = await outputOf(xvfb, /^(\d+)\n/m)
     const port = await freePort()
     const args = ['/bind-address:127.0.0.1', `/port:${port}`, '/sec:nla', '+auth', `/sam-file:${samFile}`]
     const shadow = bounded(['freerdp-shadow-cli', ...args], {
       env: { ...env, DISPLAY: `:${display}` },
-      stdio: 'ignore',
     })
+    const log = keepOutput(shadow)
     started.push(shadow)
-    await listening(port, shadow)
+    await listening(port, shadow, log)
     return { port, majorVersion: Number(version), stop }
   } catch (error) {
     await stop()
@@ -82,7 +86,18 @@ async function freePort(): Promise<number> {
   return port
 }
 
-async function listening(port: number, child: ChildProcess): Promise<void> {
+/** What the program has written so far, for an error that explains itself. */
+function keepOutput(child: ChildProcess): () => string {
+  let output = ''
+  const keep = (chunk: Buffer) => {
+    output = (output + chunk.toString('latin1')).slice(-4000)
+  }
+  child.stdout?.on('data', keep)
+  child.stderr?.on('data', keep)
+  return () => output
+}
+
+async function listening(port: number, child: ChildProcess, log: () => string): Promise<void> {
   let failure: Error | undefined
   child.once('error', error => {
     failure = error
@@ -97,7 +112,7 @@ async function listening(port: number, child: ChildProcess): Promise<void> {
     if (open) return
     await delay(50)
   }
-  throw failure ?? new Error('shadow server does not listen')
+  throw failure ?? new Error(`shadow server does not listen, exit code ${child.exitCode}: ${log()}`)
 }
 
 async function end(child: ChildProcess): Promise<void> {
