@@ -216,6 +216,20 @@ export class Stand {
     return new Instance(controlPlane, this, stop)
   }
 
+  /** Another, empty database of the same server. */
+  async freshDatabase(): Promise<Stand> {
+    const urls = await prepareRoles(await this.postgres.createDatabase(`rap_${randomBytes(4).toString('hex')}`))
+    // The roles have new passwords now; the connections that are open stay open.
+    const fresh = new Stand({
+      postgres: { ...this.postgres, stop: async () => {} },
+      redisServer: { ...this.redisServer, stop: async () => {} },
+      urls,
+    })
+    this.#closers.push(() => fresh.close())
+    await prepareDatabase(fresh.sql, fresh.logger())
+    return fresh
+  }
+
   onClose(close: () => unknown): void {
     this.#closers.push(close)
   }

@@ -43,8 +43,8 @@ export async function listAuditEvents(db: Db, filter: AuditFilter, place: AuditP
       ${filter.resourceId === undefined ? db`` : db`and resource_id = ${filter.resourceId}`}
       ${filter.userId === undefined ? db`` : db`and user_id = ${filter.userId}`}
       ${filter.workerId === undefined ? db`` : db`and worker_id = ${filter.workerId}`}
-      ${filter.from === undefined ? db`` : db`and occurred_at >= ${filter.from}::timestamptz`}
-      ${filter.to === undefined ? db`` : db`and occurred_at < ${filter.to}::timestamptz`}
+      ${filter.from === undefined ? db`` : db`and occurred_at >= ${filter.from}::text::timestamptz`}
+      ${filter.to === undefined ? db`` : db`and occurred_at < ${filter.to}::text::timestamptz`}
       ${place.after === undefined ? db`` : db`and sequence ${compared} ${place.after}::bigint`}
     order by sequence ${newestFirst ? db`desc` : db`asc`} limit ${place.limit}`
 }

@@ -32,6 +32,7 @@ export interface Page<T> {
 
 /** A place in a list that is sorted by time and id. */
 export interface TimeCursor {
+  /** With microseconds. SQL takes it as text: the driver would cut a timestamp to milliseconds and lose rows. */
   readonly at: string
   readonly id: string
 }

@@ -49,7 +49,7 @@ export async function listOrganizations(
     select o.id, o.name, o.created_at, m.role,
       to_char(o.created_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') || '~' || o.id as place
     from rap.organizations o join rap.memberships m on m.organization_id = o.id and m.user_id = ${userId}
-    ${after === undefined ? db`` : db`where (o.created_at, o.id) > (${after.at}::timestamptz, ${after.id}::uuid)`}
+    ${after === undefined ? db`` : db`where (o.created_at, o.id) > (${after.at}::text::timestamptz, ${after.id}::uuid)`}
     order by o.created_at, o.id limit ${limit}`
 }
 
@@ -72,7 +72,7 @@ export async function listMembers(
       to_char(m.created_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') || '~' || m.user_id as place
     from rap.memberships m join rap.users u on u.id = m.user_id
     where m.organization_id = ${organizationId}
-    ${after === undefined ? db`` : db`and (m.created_at, m.user_id) > (${after.at}::timestamptz, ${after.id}::uuid)`}
+    ${after === undefined ? db`` : db`and (m.created_at, m.user_id) > (${after.at}::text::timestamptz, ${after.id}::uuid)`}
     order by m.created_at, m.user_id limit ${limit}`
 }
 

@@ -54,7 +54,7 @@ export async function listResources(
       to_char(r.created_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') || '~' || r.id as place
     from rap.resources r
     where r.organization_id = any(${organizationIds as string[]}) and r.deleted_at is null
-    ${after === undefined ? db`` : db`and (r.created_at, r.id) > (${after.at}::timestamptz, ${after.id}::uuid)`}
+    ${after === undefined ? db`` : db`and (r.created_at, r.id) > (${after.at}::text::timestamptz, ${after.id}::uuid)`}
     order by r.created_at, r.id limit ${limit}`
 }
 

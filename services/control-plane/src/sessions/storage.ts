@@ -122,7 +122,7 @@ export async function listSessions(
       or (s.organization_id = any(${filter.ownOnlyIn as string[]}) and s.user_id = ${filter.userId}))
     ${filter.state === undefined ? db`` : db`and s.state = ${filter.state}`}
     ${filter.resourceId === undefined ? db`` : db`and s.resource_id = ${filter.resourceId}`}
-    ${after === undefined ? db`` : db`and (s.created_at, s.id) < (${after.at}::timestamptz, ${after.id}::uuid)`}
+    ${after === undefined ? db`` : db`and (s.created_at, s.id) < (${after.at}::text::timestamptz, ${after.id}::uuid)`}
     order by s.created_at desc, s.id desc limit ${limit}`
 }
 

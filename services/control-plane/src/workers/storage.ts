@@ -78,7 +78,7 @@ export async function listWorkers(
     ) as live_attachments,
       to_char(w.created_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') || '~' || w.id as place
     from rap.workers w
-    ${after === undefined ? db`` : db`where (w.created_at, w.id) > (${after.at}::timestamptz, ${after.id}::uuid)`}
+    ${after === undefined ? db`` : db`where (w.created_at, w.id) > (${after.at}::text::timestamptz, ${after.id}::uuid)`}
     order by w.created_at, w.id limit ${limit}`
 }
 
