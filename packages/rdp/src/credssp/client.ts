@@ -67,9 +67,10 @@ export class CredSspClient {
   constructor(options: CredSspOptions) {
     checkOptions(options)
     this.#options = options
-    const ntlm = new NtlmClient(options)
+    const random = exactly(options.random)
+    const ntlm = new NtlmClient({ ...options, random })
     this.#context = options.negotiation === 'spnego' ? new SpnegoClient(MECHANISM.NTLMSSP, ntlm) : ntlm
-    this.#clientNonce = Uint8Array.from(options.random(CLIENT_NONCE_BYTES))
+    this.#clientNonce = Uint8Array.from(random(CLIENT_NONCE_BYTES))
   }
 
   get state(): CredSspState {
@@ -165,11 +166,14 @@ export class CredSspClient {
       throw new CredSspError('ERR_CREDSSP_PUBLIC_KEY_MISMATCH', 'server proved another public key than that of its TLS')
     }
     const credentials = encodeTsCredentials(this.#options)
-    const sealed = this.#context.seal(credentials)
-    credentials.fill(0)
-    this.#context.destroy()
-    this.#state = 'done'
-    return { send: [this.#request({ authInfo: sealed })], done: true }
+    try {
+      const authInfo = this.#context.seal(credentials)
+      this.#state = 'done'
+      return { send: [this.#request({ authInfo })], done: true }
+    } finally {
+      credentials.fill(0)
+      this.#context.destroy()
+    }
   }
 
   get #offeredVersion(): number {
@@ -209,6 +213,15 @@ export class CredSspClient {
   #fail(): void {
     this.destroy()
     this.#state = 'failed'
+  }
+}
+
+/** A source that gives fewer bytes than asked for would make keys with zeros in them. */
+function exactly(random: CredSspOptions['random']): CredSspOptions['random'] {
+  return size => {
+    const bytes = random(size)
+    if (bytes.length !== size) throw new TypeError('random source gave another number of bytes')
+    return bytes
   }
 }
 

@@ -102,6 +102,7 @@ t.test('options that no server could accept are mistakes of the caller', async t
     { minimumVersion: 1 },
     { minimumVersion: 7 },
     { offeredVersion: 7 },
+    { random: () => new Uint8Array(0) },
     { offeredVersion: 4, minimumVersion: 5 },
   ]
   for (const changes of wrong) t.throws(() => new CredSspClient(clientOptions(changes)), TypeError, inspect(changes))
