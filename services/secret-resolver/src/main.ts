@@ -30,7 +30,7 @@ await runService({
   name: SERVICE,
   schema: configSchema,
   check: checkConfig,
-  logFields: ['key_ids'],
+  logFields: ['key_ids', 'verification'],
   main: async ({ config, logger, signal, onShutdown }) => {
     const active = await openLocalKey({
       keyId: config.SECRET_ENCRYPTION_KEY_ID,

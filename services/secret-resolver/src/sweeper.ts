@@ -17,7 +17,7 @@ export async function sweep({ sql, now, logger }: SweeperDeps): Promise<void> {
     const forgotten = await sweepJtis(sql)
     const erased = await eraseOldSealingKeys({ sql, now })
     if (forgotten + erased > 0) {
-      logger.debug({ event: 'swept', counts: { lease_token_count: forgotten, sealing_key_count: erased } }, 'swept')
+      logger.debug({ event: 'swept', counts: { jti_count: forgotten, key_count: erased } }, 'swept')
     }
   } catch (err) {
     // What was not swept now is swept a minute later.
