@@ -218,8 +218,13 @@ export class Stand {
 
   /** Another, empty database of the same server. */
   async freshDatabase(): Promise<Stand> {
-    const urls = await prepareRoles(await this.postgres.createDatabase(`rap_${randomBytes(4).toString('hex')}`))
-    // The roles have new passwords now; the connections that are open stay open.
+    const superuser = await this.postgres.createDatabase(`rap_${randomBytes(4).toString('hex')}`)
+    const sql = connectPostgres(superuser, { max: 1, applicationName: 'test' })
+    await sql`create schema rap authorization rap_control_plane`
+    await sql.end()
+    // The same roles with the same passwords, in the other database.
+    const there = (url: string) => Object.assign(new URL(url), { pathname: new URL(superuser).pathname }).href
+    const urls = { superuser, controlPlane: there(this.url), secretResolver: there(this.resolverUrl) }
     const fresh = new Stand({
       postgres: { ...this.postgres, stop: async () => {} },
       redisServer: { ...this.redisServer, stop: async () => {} },
