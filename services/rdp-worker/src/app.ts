@@ -77,6 +77,7 @@ export async function startWorker({ config, logger, metrics, redis, tls, signal 
     targetPolicy: targetPolicyOf(targetAllowList(config)),
     platformCa: () => tls().ca,
     production: isProduction(config.APP_ENV),
+    credSspMinimumVersion: config.RDP_WORKER_CREDSSP_MINIMUM_VERSION,
     maxSessions: config.RDP_WORKER_MAX_SESSIONS,
     logger,
   })

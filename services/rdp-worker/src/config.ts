@@ -97,6 +97,13 @@ export const configSchema = Type.Object({
     default: [],
     example: '10.0.0.0/8,*.corp.example',
   }),
+  RDP_WORKER_CREDSSP_MINIMUM_VERSION: Env.integer({
+    description:
+      'Lowest CredSSP version that a target may speak; below 5 the binding to its key has no nonce (CVE-2018-0886)',
+    default: 5,
+    min: 2,
+    max: 6,
+  }),
   RDP_WORKER_DRAIN_SECONDS: Env.integer({
     description: 'How long live sessions may go on after SIGTERM before they are closed',
     default: 10,

@@ -41,6 +41,7 @@ export interface AttachmentsOptions {
   readonly targetPolicy: TargetPolicy
   readonly platformCa: () => string | Buffer
   readonly production: boolean
+  readonly credSspMinimumVersion: number
   readonly maxSessions: number
   readonly logger: Logger
 }
@@ -128,7 +129,7 @@ export class Attachments {
   }
 
   async #warmUp(held: Held): Promise<void> {
-    const { resolver, targetPolicy, platformCa, production } = this.#options
+    const { resolver, targetPolicy, platformCa, production, credSspMinimumVersion } = this.#options
     const { assignment, ended } = held
     const lease = { token: assignment.lease_token, jti: decodeJti(assignment.lease_token) }
     held.credentials = await resolveCredentials(resolver, lease, ended.signal)
@@ -138,6 +139,7 @@ export class Attachments {
       policy: targetPolicy,
       platformCa: platformCa(),
       production,
+      credSspMinimumVersion,
       signal: ended.signal,
     })
     // A target that goes away while it waits ends the attachment; reading nothing, one is told by `close` only.

@@ -34,10 +34,12 @@ export async function logonToTarget(
     readonly host: string
     readonly credentials: LogonCredentials
     readonly selectedProtocol: number
+    /** Lowest CredSSP version that the target may speak. */
+    readonly minimumVersion: number
     readonly signal: AbortSignal
   },
 ): Promise<Buffer> {
-  const { host, credentials, selectedProtocol, signal } = options
+  const { host, credentials, selectedProtocol, minimumVersion, signal } = options
   const certificate = secure.getPeerCertificate().raw
   const channelBindings = tlsServerEndPointOf(certificate)
   const client = new CredSspClient({
@@ -46,6 +48,7 @@ export async function logonToTarget(
     ...(channelBindings && { channelBindings }),
     targetName: `TERMSRV/${host}`,
     workstation: 'RAP',
+    minimumVersion,
     random: randomBytes,
     nowFileTime: BigInt(Date.now()) * 10_000n + FILETIME_EPOCH,
   })

@@ -26,12 +26,13 @@ export interface OpenTargetOptions {
   readonly policy: TargetPolicy
   readonly platformCa: string | Buffer
   readonly production: boolean
+  readonly credSspMinimumVersion: number
   readonly signal: AbortSignal
 }
 
 /** Dials a target and does everything up to MCS with it. Throws TargetFailure, or the signal's reason. */
 export async function openTarget(options: OpenTargetOptions): Promise<WarmTarget> {
-  const { target, credentials, policy, platformCa, production } = options
+  const { target, credentials, policy, platformCa, production, credSspMinimumVersion: minimumVersion } = options
   const timeout = AbortSignal.timeout(OPEN_TIMEOUT_MS)
   const signal = AbortSignal.any([options.signal, timeout])
   let socket: { destroy(): unknown } | undefined
@@ -51,7 +52,13 @@ export async function openTarget(options: OpenTargetOptions): Promise<WarmTarget
     if (selectedProtocol === PROTOCOL.SSL)
       return { socket: secure, requestedProtocols, selectedProtocol, pending: Buffer.alloc(0) }
     if (credentials === undefined) throw new TargetFailure('ERR_TARGET_CREDENTIALS_MISSING')
-    const pending = await logonToTarget(secure, { host: address.host, credentials, selectedProtocol, signal })
+    const pending = await logonToTarget(secure, {
+      host: address.host,
+      credentials,
+      selectedProtocol,
+      minimumVersion,
+      signal,
+    })
     return { socket: secure, requestedProtocols, selectedProtocol, pending }
   } catch (error) {
     socket?.destroy()
