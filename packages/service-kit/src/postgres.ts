@@ -15,6 +15,9 @@ export interface PostgresOptions {
   logger?: Logger
 }
 
+/** How long `end` waits for queries that are under way, unless its caller says otherwise. */
+const END_TIMEOUT_SECONDS = 5
+
 /**
  * A postgres.js pool with limits on everything that can hang: connecting, one statement, a lock, a forgotten transaction.
  *
@@ -24,7 +27,7 @@ export interface PostgresOptions {
 export function connectPostgres(url: string | Secret, options: PostgresOptions): Sql {
   const { max = 10, applicationName, statementTimeoutMs = 30_000, ca, logger } = options
   const text = url instanceof Secret ? url.expose().toString('utf8') : url
-  return postgres(text, {
+  const sql = postgres(text, {
     max,
     connect_timeout: 10,
     idle_timeout: 60,
@@ -40,4 +43,8 @@ export function connectPostgres(url: string | Secret, options: PostgresOptions):
       logger?.debug({ event: 'postgres_notice', code: notice.code, message: notice.message }, 'postgres notice')
     },
   })
+  // postgres.js waits for ever for a connection that the server has closed (3.4.9), unless it is given a limit.
+  const { end } = sql
+  sql.end = (endOptions = { timeout: END_TIMEOUT_SECONDS }) => end(endOptions)
+  return sql
 }

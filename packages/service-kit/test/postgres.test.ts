@@ -16,14 +16,18 @@ t.test('a pool names itself, keeps column names and ends statements that take to
   t.same(await sql`select 1 as one`, [{ one: 1 }], 'the pool goes on')
 })
 
-t.test('a pool recovers when the server breaks its connections', async t => {
-  const sql = connectPostgres(server.url, { applicationName: 'rap-test', max: 2 })
+t.test('a pool recovers when the server breaks its connections, and can be ended after it', async t => {
   const admin = connectPostgres(server.url, { applicationName: 'rap-admin', max: 1 })
-  t.teardown(() => Promise.all([sql.end(), admin.end()]))
-  await sql`select 1`
+  t.teardown(() => admin.end())
+  // Whether the break is noticed before the next query is a matter of luck, so several pools try theirs.
+  const pools = Array.from({ length: 8 }, () => connectPostgres(server.url, { applicationName: 'rap-test', max: 2 }))
+  await Promise.all(pools.map(sql => sql`select 1`))
   await admin`select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'rap-test'`
-  await sql`select 1`.catch(() => {})
-  t.same(await sql`select 1 as one`, [{ one: 1 }])
+  for (const sql of pools) {
+    await sql`select 1`.catch(() => {})
+    t.same(await sql`select 1 as one`, [{ one: 1 }])
+  }
+  await Promise.all(pools.map(sql => sql.end()))
 })
 
 t.test('a pool to a server that is away does not fail before it is used', async t => {
