@@ -39,7 +39,13 @@ export interface RdpConnectionOptions {
 export function rdpConnectionOf(boundSocket: BoundSocket, options: RdpConnectionOptions): RdpConnection {
   const { socket, bound, reader, writer } = boundSocket
   let closingMessage: ClosingMessage | undefined
-  const closed = socket.closed.then(close => closeInfoOf(close, closingMessage))
+  let closing: Promise<CloseInfo> | undefined
+  const closed = socket.closed.then(close => {
+    const info = closeInfoOf(close, closingMessage)
+    // The worker's own word for an end that the client asked for.
+    const isAskedFor = closing !== undefined && info.reason === 'ERR_SESSION_DETACHED'
+    return isAskedFor ? { ...info, orderly: true } : info
+  })
 
   /** The next RDP bytes, or undefined when the stream has ended in order. */
   const nextBytes = async (): Promise<Uint8Array | undefined> => {
@@ -61,7 +67,6 @@ export function rdpConnectionOf(boundSocket: BoundSocket, options: RdpConnection
     }
   }
 
-  let closing: Promise<CloseInfo> | undefined
   const close = () => {
     closing ??= closeInOrder(boundSocket, closed)
     return closing

@@ -277,3 +277,26 @@ t.test('a reader that stops holds a Chromium connection back', async t => {
   }, total)
   t.equal(size, total)
 })
+
+t.test('without WebSocketStream, what is unread is bounded, and the connection is then given up', async t => {
+  const worker = await dataPlane(
+    t,
+    tls,
+    binds(socket => floodWith(socket, Buffer.alloc(512 * 1024, 7), { total: 128 * 1024 * 1024, flood: { taken: 0 } })),
+  )
+  const opened = await page(t, [direct(worker.url)])
+  const ended = await opened.page.evaluate(async resourceId => {
+    delete window.WebSocketStream
+    const rap = window.Rap.createRapClient({ baseUrl: window.location.origin })
+    await rap.login({ email: 'a@example.com', password: 'correct horse', refresh: 'cookie' })
+    const session = await rap.sessions.start({ resourceId })
+    const connection = await session.connect()
+    await connection.closed
+    const reader = connection.stream.readable.getReader()
+    return await reader.read().then(
+      () => 'read',
+      (error: Sdk.RapError) => error.code,
+    )
+  }, RESOURCE_ID)
+  t.equal(ended, 'ERR_DATA_PLANE_OVERRUN')
+})

@@ -192,3 +192,13 @@ t.test('a worker that does not answer the close does not keep the client', async
   workerEnd.pause()
   t.match(await connection.close(), { code: 1006 })
 })
+
+t.test('an end that the client asked for is orderly, also in the words of the worker', async t => {
+  for (const asked of [true, false]) {
+    const { connection, workerEnd } = await connected(t, 'binary_v1')
+    workerEnd.on('message', () => workerEnd.close(4000, 'ERR_SESSION_DETACHED'))
+    if (asked) await connection.close()
+    else workerEnd.close(4000, 'ERR_SESSION_DETACHED')
+    t.match(await connection.closed, { orderly: asked })
+  }
+})
