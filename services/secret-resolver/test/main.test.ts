@@ -3,9 +3,8 @@ import { writeFileSync } from 'node:fs'
 import { connect } from 'node:tls'
 import { waitFor } from '@rap/testkit'
 import t from 'tap'
-import { migrateControlPlane, startDatabase } from './support/database.ts'
 import { call } from './support/https.ts'
-import { readyFields, serviceEnv, startService } from './support/service.ts'
+import { readiness, readyFields, serviceEnv, startService } from './support/service.ts'
 import { leaseToken, putSecret, type Resolver, resolve, seedPlace, startWorld, writeLease } from './support/world.ts'
 
 // Processes are started and ended, one after the other.
@@ -19,11 +18,6 @@ const remote = (origin: string): Resolver => ({
   call: (tls, options) => call(origin, tls, options),
   close: async () => {},
 })
-const readiness = async (healthUrl: string) => {
-  const answer = await fetch(`${healthUrl}/readyz`)
-  const { checks } = (await answer.json()) as { checks: Record<string, string> }
-  return { status: answer.status, checks }
-}
 
 t.test('the service starts from its environment, serves, and ends in order', async t => {
   const service = await startService(t, env)
@@ -55,36 +49,6 @@ t.test('a second start with the same key serves what the first one stored', asyn
   await writeLease(world, place)
   const resolver = remote((await readyFields(second)).internal_url)
   t.equal((await resolve(resolver, world.worker, await leaseToken(world, place))).status, 200)
-})
-
-t.test('the service starts before the control plane has made its schema, and says what is missing', async t => {
-  const database = await startDatabase(t, { withoutControlPlane: true, withoutOwn: true })
-  const elsewhere = { ...env, DATABASE_URL: database.urls.resolver }
-  const service = await startService(t, elsewhere)
-  const { health_url } = await readyFields(service)
-  const before = await readiness(health_url)
-  t.equal(before.status, 503)
-  t.match(before.checks, { database: 'ok', grants: /^missing: rap\.resources, .*rap\.append_audit_event$/ })
-  await migrateControlPlane(database.urls.controlPlane)
-  await waitFor(async () => (await readiness(health_url)).status === 200, { what: 'readiness' })
-})
-
-t.test('one role for both schemas works too', async t => {
-  const database = await startDatabase(t, { withoutControlPlane: true, withoutOwn: true })
-  await migrateControlPlane(database.urls.superuser)
-  const elsewhere = { ...env, DATABASE_URL: database.urls.superuser }
-  const { health_url } = await readyFields(await startService(t, elsewhere))
-  t.equal((await readiness(health_url)).status, 200)
-})
-
-t.test('a schema that was made for the role is used without the right to make one', async t => {
-  const database = await startDatabase(t, { withoutOwn: true })
-  const [{ name } = { name: '' }] = await database.superuser<{ name: string }[]>`select current_database() as name`
-  await database.superuser.unsafe(`revoke create on database "${name}" from rap_secret_resolver`)
-  await database.superuser`create schema secrets authorization rap_secret_resolver`
-  const elsewhere = { ...env, DATABASE_URL: database.urls.resolver }
-  const { health_url } = await readyFields(await startService(t, elsewhere))
-  t.equal((await readiness(health_url)).status, 200)
 })
 
 t.test('a renewed certificate is taken without a restart', async t => {

@@ -49,3 +49,10 @@ export async function readyFields(running: RunningProcess) {
   const [line] = await running.waitForOutput(/^.*"event":"service_ready".*$/m, 20_000)
   return JSON.parse(line) as { internal_url: string; health_url: string; pid: number }
 }
+
+/** What `/readyz` says. */
+export async function readiness(healthUrl: string) {
+  const answer = await fetch(`${healthUrl}/readyz`)
+  const { checks } = (await answer.json()) as { checks: Record<string, string> }
+  return { status: answer.status, checks }
+}
