@@ -1,5 +1,6 @@
 import { Reader, Writer } from './cursor.ts'
 import { WireError } from './errors.ts'
+import { SEC } from './security-header.ts'
 
 /** bMsgType. Spec: [MS-RDPBCGR] §2.2.1.12.1.1; [MS-RDPELE] §2.2.2. */
 export const LICENSE_MESSAGE = {
@@ -34,7 +35,7 @@ export interface LicenseMessage {
  * Takes what follows the security header (SEC_LICENSE_PKT); bodies other than an error alert are not looked into.
  *
  * Spec: [MS-RDPBCGR] §2.2.1.12.1.1 LICENSE_PREAMBLE: bMsgType (1) · flags (1) · wMsgSize (2, bytes, preamble included).
- * Throws WireError: TRUNCATED, INVALID_FIELD (size), TRAILING_BYTES.
+ * Bytes behind wMsgSize are left alone, as clients do. Throws WireError: TRUNCATED, INVALID_FIELD (size).
  */
 export function decodeLicenseMessage(bytes: Uint8Array): LicenseMessage {
   const reader = new Reader(bytes, 'LICENSE_PREAMBLE')
@@ -50,7 +51,6 @@ export function decodeLicenseMessage(bytes: Uint8Array): LicenseMessage {
     })
   }
   const body = new Reader(reader.take(size - PREAMBLE_BYTES, 'body'), 'LICENSE_ERROR_MESSAGE')
-  reader.end()
   if (messageType !== LICENSE_MESSAGE.ERROR_ALERT) return { messageType, flags }
   return {
     messageType,
@@ -58,6 +58,18 @@ export function decodeLicenseMessage(bytes: Uint8Array): LicenseMessage {
     errorCode: body.u32le('dwErrorCode'),
     stateTransition: body.u32le('dwStateTransition'),
   }
+}
+
+/**
+ * Whether the user data of an MCS message is a security header with a licensing message that fills it.
+ *
+ * flagsHi says nothing: xrdp writes the size into it.
+ */
+export function looksLikeLicenseMessage(userData: Uint8Array): boolean {
+  if (userData.length < 4 + PREAMBLE_BYTES) return false
+  const flags = (userData[0] as number) | ((userData[1] as number) << 8)
+  const size = (userData[6] as number) | ((userData[7] as number) << 8)
+  return (flags & ~SEC.LICENSE_ENCRYPT) === SEC.LICENSE_PKT && size === userData.length - 4
 }
 
 /** License Error PDU - Valid Client, without a security header. Spec: [MS-RDPBCGR] §2.2.1.12. */

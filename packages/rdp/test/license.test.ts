@@ -3,6 +3,7 @@ import {
   decodeLicenseMessage,
   encodeLicenseValidClient,
   LICENSE_MESSAGE,
+  looksLikeLicenseMessage,
   ST_NO_TRANSITION,
   STATUS_VALID_CLIENT,
 } from '../src/license.ts'
@@ -26,10 +27,18 @@ t.test('other messages are known by their type only', async t => {
   t.same(decodeLicenseMessage(hex('77 00 04 00')), { messageType: 0x77, flags: 0 })
 })
 
-t.test('every truncated prefix, and bytes behind the end, are refused', async t => {
+t.test('every truncated prefix is refused, bytes behind the end are left alone', async t => {
   refusesPrefixes(t, VALID_CLIENT, decodeLicenseMessage)
-  refuses(t, () => decodeLicenseMessage(concat(VALID_CLIENT, hex('00'))), 'ERR_WIRE_TRAILING_BYTES')
+  t.same(decodeLicenseMessage(concat(VALID_CLIENT, hex('00'))), decodeLicenseMessage(VALID_CLIENT))
   refuses(t, () => decodeLicenseMessage(hex('ff 03 08 00 07 00 00 00')), 'ERR_WIRE_TRUNCATED', 'an alert cut short')
+})
+
+t.test('a licensing message is told by flags and size, whatever its flagsHi', async t => {
+  t.ok(looksLikeLicenseMessage(concat(hex('80 00 00 00'), VALID_CLIENT)))
+  t.ok(looksLikeLicenseMessage(concat(hex('80 02 11 00'), VALID_CLIENT)))
+  t.notOk(looksLikeLicenseMessage(concat(hex('88 00 00 00'), VALID_CLIENT)), 'encrypted')
+  t.notOk(looksLikeLicenseMessage(concat(hex('80 00 00 00'), VALID_CLIENT, hex('00'))), 'another size')
+  t.notOk(looksLikeLicenseMessage(hex('80 00 00 00 ff 03 03')))
 })
 
 t.test('a size shorter than the preamble is refused', async t => {

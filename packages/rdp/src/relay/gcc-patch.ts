@@ -139,7 +139,8 @@ export function patchServerSettings(
 ): { userData: Uint8Array; settings: ServerSettings } {
   const blocks = decodeUserDataBlocks(userData)
   const core = decodeServerCoreData(requireBlock(blocks, SC.CORE, 'TS_UD_SC_CORE'))
-  const asked = core.clientRequestedProtocols ?? options.targetRequestedProtocols
+  // 0 is a server that does not fill the field in: one that really was asked for nothing would not speak TLS.
+  const asked = core.clientRequestedProtocols || options.targetRequestedProtocols
   if (asked !== options.targetRequestedProtocols) {
     throw new WireError('ERR_WIRE_REFUSED', 'server saw another protocol request than was sent', {
       structure: 'TS_UD_SC_CORE',

@@ -1,7 +1,7 @@
 import { withoutChannelCompression } from '../capabilities.ts'
 import { WireError } from '../errors.ts'
 import { TPKT_VERSION } from '../framing.ts'
-import { decodeLicenseMessage } from '../license.ts'
+import { decodeLicenseMessage, looksLikeLicenseMessage } from '../license.ts'
 import { decodeMcsPdu, encodeSendData, MCS, type McsPdu } from '../mcs/domain.ts'
 import { scrubSaveSessionInfo } from '../save-session-info.ts'
 import { decodeSecurityHeader, SEC } from '../security-header.ts'
@@ -111,7 +111,7 @@ export class ServerRules implements LaneRules {
     if (state.stage === 'settings' || state.stage === 'channels') throw unexpected('DomainMCSPDU', pdu.type)
     switch (state.channels.get(pdu.channelId)?.kind) {
       case 'io':
-        if (state.stage === 'licensing' && !looksLikeSharePdu(pdu.userData)) this.#license(pdu, packet)
+        if (state.stage === 'licensing' && this.#isLicensing(pdu.userData)) this.#license(pdu, packet)
         else this.#ioChannel(pdu, packet)
         break
       case 'drdynvc':
@@ -124,6 +124,11 @@ export class ServerRules implements LaneRules {
       default:
         this.#drop()
     }
+  }
+
+  /** Until Demand Active a security header is the rule, and a share PDU the exception that servers do make. */
+  #isLicensing(userData: Uint8Array): boolean {
+    return looksLikeLicenseMessage(userData) || !looksLikeSharePdu(userData)
   }
 
   #license(pdu: SendDataIndication, packet: Uint8Array): void {

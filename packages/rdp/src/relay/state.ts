@@ -55,7 +55,8 @@ export class RelayState {
   readonly #refusedNames = { static: new Set<string>(), dynamic: new Set<string>() }
 
   constructor(options: RelayOptions, sink: RelaySink) {
-    this.options = options
+    // The one reference to the credentials is the field below, so that dropping it drops them.
+    this.options = { ...options, credentials: undefined }
     this.sink = sink
     this.credentials = options.credentials
   }

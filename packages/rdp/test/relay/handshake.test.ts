@@ -281,6 +281,22 @@ t.test('a server that skips licensing goes straight to its capabilities', async 
   t.equal(relay.relay.phase, 'active')
 })
 
+t.test('a licensing message whose header could be a share header is taken as licensing', async t => {
+  const relay = new Harness().toJoined()
+  relay.client(clientInfo())
+  // flags 0x0080 would be a totalLength of 128, flagsHi 0x0011 the type of Demand Active.
+  const body = concat(hex('01 03 7c 00'), new Uint8Array(120))
+  const packet = indication(IO, encodeSecurityHeader(SEC.LICENSE_PKT, 0x0011), body)
+  t.same(relay.server(packet), packet)
+  t.equal(relay.eventsOf('license').length, 1)
+})
+
+t.test('a server that leaves the echo of the protocol request at 0 is taken', async t => {
+  const relay = new Harness()
+  relay.client(connectInitial())
+  t.ok(relay.server(connectResponse({ clientRequestedProtocols: 0 })).length > 0)
+})
+
 t.test('licensing messages go both ways, and the caller learns how it ended', async t => {
   const relay = new Harness().toJoined()
   relay.client(clientInfo())
