@@ -16,7 +16,7 @@ import {
 } from '@rap/testkit'
 import { Redis } from 'ioredis'
 import type { Page } from 'playwright-core'
-import t from 'tap'
+import t, { type Test } from 'tap'
 
 const PORTAL_DIR = join(import.meta.dirname, '../packages/web-client/dist')
 const canary = newCanary()
@@ -48,6 +48,7 @@ const { authority, apiUrl, admin } = platform
 
 /** Opens a desktop by hand in a browser and types a line there; answers the path that was taken and what the client was sent. */
 async function work(
+  t: Test,
   name: string,
   home: string,
   args: readonly string[] = [],
@@ -85,7 +86,7 @@ t.test('what is typed in the browser has its effect on an NLA desktop, over the 
     redis.disconnect()
   })
 
-  const { path, page, received } = await work('nla', shadow.home)
+  const { path, page, received } = await work(t, 'nla', shadow.home)
   t.equal(path, 'direct')
 
   const values: Buffer[] = []
@@ -113,7 +114,7 @@ t.test('what is typed in the browser has its effect on an NLA desktop, over the 
 
 t.test('the same over the gateway where the direct way is blocked', async t => {
   const port = new URL(platform.workers[0]?.url ?? '').port
-  const { path } = await work('nla', shadow.home, [`--host-resolver-rules=MAP localhost:${port} ~NOTFOUND`])
+  const { path } = await work(t, 'nla', shadow.home, [`--host-resolver-rules=MAP localhost:${port} ~NOTFOUND`])
   t.equal(path, 'gateway')
 })
 
@@ -121,7 +122,7 @@ t.test(
   'what is typed in the browser has its effect on an xrdp desktop',
   { skip: ability.ok ? false : ability.reason },
   async t => {
-    const { path } = await work('tls', xrdp?.home ?? '')
+    const { path } = await work(t, 'tls', xrdp?.home ?? '')
     t.equal(path, 'direct')
   },
 )

@@ -1,7 +1,7 @@
 import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { join } from 'node:path'
-import { freePort } from '@rap/testkit'
+import { freePort, removePostgresData } from '@rap/testkit'
 
 /** Where the demo keeps everything. */
 export const DEMO_DIR = join(import.meta.dirname, '../../.demo')
@@ -33,6 +33,7 @@ export function takeLock(): () => void {
 export function resetState(): void {
   const pid = runningPid()
   if (pid !== undefined) throw new Error(`the demo is running (process ${pid}); stop it first`)
+  removePostgresData(join(DEMO_DIR, 'postgres'))
   rmSync(DEMO_DIR, { recursive: true, force: true })
 }
 

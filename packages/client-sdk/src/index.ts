@@ -21,6 +21,7 @@ export type {
   SessionFailure,
   SessionRecord,
   SessionState,
+  SessionWithAttachment,
 } from './model.ts'
 export type { TrustOptions } from './platform/types.ts'
 export type { RdpConnection } from './rdp-connection.ts'

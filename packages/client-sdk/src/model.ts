@@ -101,6 +101,13 @@ export const SessionRecord = Type.Object({
 })
 export type SessionRecord = Static<typeof SessionRecord>
 
+/** A session by itself is answered with its newest attachment. */
+export const SessionWithAttachment = Type.Composite([
+  SessionRecord,
+  Type.Object({ attachment: nullable(Type.Object({ id: Id, state: Name })) }),
+])
+export type SessionWithAttachment = Static<typeof SessionWithAttachment>
+
 export const Attachment = Type.Object({
   id: Id,
   session_id: Id,

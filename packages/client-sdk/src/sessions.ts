@@ -2,7 +2,7 @@ import { Type } from '@sinclair/typebox'
 import type { ClientContext } from './context.ts'
 import { generateSessionKey, type SessionKey } from './dpop.ts'
 import { buildPath } from './http.ts'
-import { type Page, SessionRecord } from './model.ts'
+import { type Page, SessionRecord, SessionWithAttachment } from './model.ts'
 import type { PageOptions } from './resources.ts'
 import { type Display, type Session, sessionOf } from './session.ts'
 import { checked } from './shape.ts'
@@ -86,9 +86,9 @@ export class Sessions {
     return sessionOf(this.#context, key, answer)
   }
 
-  async get(id: string): Promise<SessionRecord> {
+  async get(id: string): Promise<SessionWithAttachment> {
     const { body } = await this.#context.account.call({ method: 'GET', path: buildPath('/v1/sessions', [id]) })
-    return checked(SessionRecord, body, 'a session')
+    return checked(SessionWithAttachment, body, 'a session')
   }
 
   async list({ organizationId, resourceId, state, cursor, limit }: SessionFilter = {}): Promise<Page<SessionRecord>> {

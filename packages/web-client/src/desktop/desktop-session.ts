@@ -1,4 +1,4 @@
-import type { RapClient, RdCleanPathTarget, Session, SessionRecord } from '@rap/client-sdk'
+import type { RapClient, RdCleanPathTarget, Session, SessionWithAttachment } from '@rap/client-sdk'
 import { type Explanation, explain } from '../auth/auth.tsx'
 import { describeIronError, type IronDesktop, type Size, showDesktop } from './iron.ts'
 
@@ -85,7 +85,7 @@ async function endingOf(rap: RapClient, session: Session): Promise<Ending> {
   return wordsOf(record, session)
 }
 
-function wordsOf(record: SessionRecord | undefined, session: Session): Ending {
+function wordsOf(record: SessionWithAttachment | undefined, session: Session): Ending {
   const base = { failed: false, canResume: false, sessionId: session.id }
   if (record === undefined)
     return { ...base, ...known('lost'), code: 'ERR_CONNECTION_LOST', failed: true, canResume: true }
@@ -94,8 +94,12 @@ function wordsOf(record: SessionRecord | undefined, session: Session): Ending {
     return { ...base, title: title ?? 'The session failed', detail: detail ?? '', remedy, code, failed: true }
   }
   if (record.state === 'terminated') return { ...base, ...known('terminated'), code: 'ERR_SESSION_TERMINATED' }
-  if (record.state === 'active' || record.state === 'ready') {
+  if (record.attachment !== null && record.attachment.id !== session.attachment.id) {
     return { ...base, ...known('elsewhere'), code: 'ERR_SESSION_TAKEN_OVER', canResume: true }
+  }
+  // Still held for this page by a worker that has not noticed: the network between them was lost.
+  if (record.state === 'active' || record.state === 'ready') {
+    return { ...base, ...known('lost'), code: 'ERR_CONNECTION_LOST', failed: true, canResume: true }
   }
   return { ...base, ...known('detached'), code: 'ERR_SESSION_DETACHED', canResume: true }
 }

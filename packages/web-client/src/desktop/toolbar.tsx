@@ -39,12 +39,13 @@ export function Toolbar({ name, state, page, onLeave }: ToolbarProps) {
     connected?.desktop.ui.setScale(next ? SCREEN_SCALE.fit : SCREEN_SCALE.real)
     setFitted(next)
   }
-  const disconnect = (): void => {
+  // The server closes the connection on it, so that the page finds the session detached, and not merely gone.
+  const disconnect = async (): Promise<void> => {
     if (connected === undefined) {
       onLeave()
       return
     }
-    void connected.session.detach().catch(() => undefined)
+    await connected.session.detach().catch(() => undefined)
     connected.desktop.ui.shutdown()
   }
   const terminate = async (): Promise<void> => {
@@ -128,7 +129,7 @@ export function Toolbar({ name, state, page, onLeave }: ToolbarProps) {
             variant="filled"
             color="red"
             leftSection={<IconPlugConnectedX size={16} aria-hidden />}
-            onClick={disconnect}
+            onClick={() => void disconnect()}
             disabled={state.step === 'ended'}
           >
             Disconnect
