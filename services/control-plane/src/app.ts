@@ -20,6 +20,7 @@ import { authRoutes } from './auth/routes.ts'
 import type { Config } from './config.ts'
 import type { Context } from './context.ts'
 import { type Identify, identifyByCertificate } from './http/peer.ts'
+import { refuseBrokenText } from './http/text.ts'
 import { organizationRoutes } from './organizations/routes.ts'
 import { portalRoutes } from './portal/routes.ts'
 import { resourceRoutes } from './resources/routes.ts'
@@ -141,6 +142,7 @@ async function buildPublicApp(ctx: Context, deps: AppDeps): Promise<RapServer> {
   })
   // In front of everything a route does itself, so that a flood is not authenticated first.
   app.addHook('onRequest', (app as unknown as { rateLimit: () => never }).rateLimit())
+  app.addHook('preValidation', refuseBrokenText())
   authRoutes(app, ctx)
   organizationRoutes(app, ctx)
   resourceRoutes(app, ctx)
@@ -165,6 +167,7 @@ async function buildInternalApp(ctx: Context, deps: AppDeps): Promise<RapServer>
     bodyLimitBytes: INTERNAL_BODY_LIMIT_BYTES,
   })
   const identify = deps.identify ?? identifyByCertificate
+  app.addHook('preValidation', refuseBrokenText())
   internalWorkerRoutes(app, ctx, identify)
   internalSessionRoutes(app, ctx, identify)
   internalAuditRoutes(app, ctx, identify)

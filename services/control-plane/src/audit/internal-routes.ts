@@ -11,7 +11,7 @@ export const REPORTABLE = {
   worker: [
     'channel_refused',
     'target_certificate_refused',
-    'target_redirection_refused',
+    'server_redirection_refused',
     'data_plane_bind_refused',
     'relay_protocol_violation',
   ],

@@ -45,29 +45,38 @@ export function sessionEventRoutes(app: RapServer, ctx: Context): void {
       if (own >= MAX_PER_USER || total >= MAX_TOTAL) throw problems.ERR_SESSION_EVENTS_LIMIT()
       open.set(caller.id, own + 1)
       total += 1
-      const stream = Readable.from(eventsOf(ctx, caller, id), { objectMode: false, highWaterMark: 16 * 1024 })
-      stream.once('close', () => {
+      const gone = new AbortController()
+      reply.raw.once('close', () => {
+        gone.abort()
         total -= 1
         const left = (open.get(caller.id) ?? 1) - 1
         if (left > 0) open.set(caller.id, left)
         else open.delete(caller.id)
       })
+      const signal = AbortSignal.any([gone.signal, ctx.signal])
+      const stream = Readable.from(eventsOf(ctx, caller, { sessionId: id, signal }), { objectMode: false })
       return reply
         .type('text/event-stream; charset=utf-8')
         .header('cache-control', 'no-store')
         .header('x-accel-buffering', 'no')
+        // A connection that is kept would hold up a service that drains.
+        .header('connection', 'close')
         .send(stream)
     },
   )
 }
 
 /** One stream as text. A reader that is slow holds this generator still: it takes the newest state when it goes on. */
-async function* eventsOf(ctx: Context, caller: Caller, sessionId: string): AsyncGenerator<string, void> {
+async function* eventsOf(
+  ctx: Context,
+  caller: Caller,
+  { sessionId, signal }: { sessionId: string; signal: AbortSignal },
+): AsyncGenerator<string, void> {
   const endsAt = Math.min(Date.now() + MAX_STREAM_MS, caller.expires_at.getTime())
   const changes = new Changes()
   const stop = ctx.events.on(sessionId, () => changes.note())
   const onAbort = () => changes.note()
-  ctx.signal.addEventListener('abort', onAbort, { once: true })
+  signal.addEventListener('abort', onAbort, { once: true })
   let last = ''
   try {
     for (let number = 1; ; ) {
@@ -82,13 +91,13 @@ async function* eventsOf(ctx: Context, caller: Caller, sessionId: string): Async
         last = data
         yield `id: ${number++}\nevent: session\ndata: ${data}\n\n`
       } else yield ': heartbeat\n\n'
-      if (hasEnded(session.state) || ctx.signal.aborted || Date.now() >= endsAt) return
+      if (hasEnded(session.state) || signal.aborted || Date.now() >= endsAt) return
       await changes.wait(Math.min(HEARTBEAT_MS, endsAt - Date.now()))
-      if (ctx.signal.aborted || Date.now() >= endsAt) return
+      if (signal.aborted || Date.now() >= endsAt) return
     }
   } finally {
     stop()
-    ctx.signal.removeEventListener('abort', onAbort)
+    signal.removeEventListener('abort', onAbort)
     changes.note()
   }
 }
