@@ -6,7 +6,7 @@ export const configSchema = Type.Object({
   APP_ENV: Env.appEnv(),
   LOG_LEVEL: Env.logLevel(),
   SECRET_RESOLVER_HOST: Env.string({ description: 'Address that the HTTPS listener binds to', default: '127.0.0.1' }),
-  SECRET_RESOLVER_PORT: Env.port({ description: 'Port of the HTTPS listener', default: 8444 }),
+  SECRET_RESOLVER_PORT: Env.port({ description: 'Port of the HTTPS listener', default: 8445 }),
   HEALTH_HOST: Env.string({ description: 'Private address of /healthz, /readyz and /metrics', default: '127.0.0.1' }),
   HEALTH_PORT: Env.port({ description: 'Port of /healthz, /readyz and /metrics', default: 0 }),
   RAP_TRUST_DOMAIN: Env.string({
