@@ -1,9 +1,13 @@
 import { isIPv6 } from 'node:net'
 
+/** Most connections at once. A limit for each address is left out where many users come from one, such as a gateway's or a NAT's. */
 export interface Limits {
   readonly maxConnections: number
   readonly maxUnbound: number
-  readonly maxPerAddress: number
+  /** Connections of one address, bound ones too. */
+  readonly maxPerAddress?: number
+  /** Connections of one address that have not bound yet. */
+  readonly maxUnboundPerAddress?: number
 }
 
 /** One admitted connection; both calls are safe to repeat. */
@@ -16,7 +20,7 @@ export interface Admission {
 /** Counts connections, so that no number of strangers keeps users out or fills the memory. */
 export class ConnectionLimits {
   readonly #limits: Limits
-  readonly #byAddress = new Map<string, number>()
+  readonly #byAddress = new Map<string, { all: number; unbound: number }>()
   #connections = 0
   #unbound = 0
 
@@ -35,10 +39,11 @@ export class ConnectionLimits {
   /** Answers undefined where a limit is reached. */
   admit(address: string): Admission | undefined {
     const key = addressKey(address)
-    const count = this.#byAddress.get(key) ?? 0
-    const { maxConnections, maxUnbound, maxPerAddress } = this.#limits
-    if (this.#connections >= maxConnections || this.#unbound >= maxUnbound || count >= maxPerAddress) return undefined
-    this.#byAddress.set(key, count + 1)
+    const counts = this.#byAddress.get(key) ?? { all: 0, unbound: 0 }
+    if (this.#isFull(counts)) return undefined
+    this.#byAddress.set(key, counts)
+    counts.all += 1
+    counts.unbound += 1
     this.#connections += 1
     this.#unbound += 1
     let state: 'unbound' | 'bound' | 'released' = 'unbound'
@@ -47,17 +52,30 @@ export class ConnectionLimits {
         if (state !== 'unbound') return
         state = 'bound'
         this.#unbound -= 1
+        counts.unbound -= 1
       },
       release: () => {
         if (state === 'released') return
-        if (state === 'unbound') this.#unbound -= 1
+        if (state === 'unbound') {
+          this.#unbound -= 1
+          counts.unbound -= 1
+        }
         state = 'released'
         this.#connections -= 1
-        const left = (this.#byAddress.get(key) ?? 1) - 1
-        if (left === 0) this.#byAddress.delete(key)
-        else this.#byAddress.set(key, left)
+        counts.all -= 1
+        if (counts.all === 0) this.#byAddress.delete(key)
       },
     }
+  }
+
+  #isFull({ all, unbound }: { readonly all: number; readonly unbound: number }): boolean {
+    const { maxConnections, maxUnbound, maxPerAddress = Infinity, maxUnboundPerAddress = Infinity } = this.#limits
+    return (
+      this.#connections >= maxConnections ||
+      this.#unbound >= maxUnbound ||
+      all >= maxPerAddress ||
+      unbound >= maxUnboundPerAddress
+    )
   }
 }
 

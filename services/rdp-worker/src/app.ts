@@ -100,7 +100,8 @@ export async function startWorker({ config, logger, metrics, redis, tls, signal 
     limits: new ConnectionLimits({
       maxConnections: config.RDP_WORKER_MAX_SESSIONS + config.RDP_WORKER_MAX_UNBOUND_CONNECTIONS,
       maxUnbound: config.RDP_WORKER_MAX_UNBOUND_CONNECTIONS,
-      maxPerAddress: config.RDP_WORKER_MAX_UNBOUND_PER_ADDRESS,
+      // Behind a gateway or a NAT many users have one address: those that have bound are not counted.
+      maxUnboundPerAddress: config.RDP_WORKER_MAX_UNBOUND_PER_ADDRESS,
     }),
     binder,
     logger,
