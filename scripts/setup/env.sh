@@ -21,6 +21,9 @@ if [ "$(cat node_modules/.rap-stamp 2>/dev/null)" != "$rap_stamp" ] || [ ! -x no
   printf '%s' "$rap_stamp" > node_modules/.rap-stamp
 fi
 
-export PATH="$RAP_ROOT/node_modules/.bin:$PATH"
+# The program itself, not the shell script that npm packages put around it: a signal has to reach Node.
+PATH="$RAP_ROOT/node_modules/.bin:$PATH"
+for rap_node in "$RAP_ROOT"/node_modules/node-linux-*/bin; do [ -x "$rap_node/node" ] && PATH="$rap_node:$PATH"; done
+export PATH
 # A core file of a service would hold what its memory held.
 ulimit -c 0

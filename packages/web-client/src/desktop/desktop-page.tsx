@@ -7,6 +7,7 @@ import { useAuth } from '../auth/auth.tsx'
 import { useLoad } from '../shell/use-load.ts'
 import { type DesktopState, type DesktopTarget, openDesktop, sizeOf } from './desktop-session.ts'
 import { EndedPanel } from './ended-panel.tsx'
+import { SCREEN_SCALE } from './iron.ts'
 import { Toolbar } from './toolbar.tsx'
 
 /** How long the size of the page must rest before the desktop is asked to follow, in milliseconds. */
@@ -82,6 +83,8 @@ function useFollowSize(host: React.RefObject<HTMLDivElement | null>, state: Desk
         if (size.width === last.width && size.height === last.height) return
         last = size
         ui.resize(size.width, size.height)
+        // The component stretches at once; fitted again, it keeps its shape until a target that can follow has followed.
+        ui.setScale(SCREEN_SCALE.fit)
       }, RESIZE_REST_MS)
     })
     observer.observe(element)

@@ -66,7 +66,7 @@ export function Toolbar({ name, state, page, onLeave }: ToolbarProps) {
         borderBottom: '1px solid var(--mantine-color-default-border)',
       }}
     >
-      <Group gap="xs" wrap="nowrap" miw={0}>
+      <Group gap="xs" wrap="nowrap" miw={0} style={{ flex: 1, overflow: 'hidden' }}>
         <Tooltip label="All desktops">
           <ActionIcon variant="subtle" color="gray" aria-label="All desktops" onClick={onLeave}>
             <IconArrowLeft size={18} />
@@ -75,7 +75,7 @@ export function Toolbar({ name, state, page, onLeave }: ToolbarProps) {
         <Text fw={600} truncate>
           {name}
         </Text>
-        <Badge variant="dot" color={STEPS[state.step].color} data-testid="connection-state">
+        <Badge variant="dot" color={STEPS[state.step].color} data-testid="connection-state" visibleFrom="xs">
           {STEPS[state.step].label}
         </Badge>
         {connected !== undefined && <PathBadge path={connected.path} />}
@@ -86,11 +86,14 @@ export function Toolbar({ name, state, page, onLeave }: ToolbarProps) {
             size="compact-sm"
             variant="subtle"
             color="gray"
-            leftSection={<IconKeyboard size={16} aria-hidden />}
+            aria-label="Ctrl+Alt+Del"
             disabled={connected === undefined}
             onClick={() => connected?.desktop.ui.ctrlAltDel()}
           >
-            Ctrl+Alt+Del
+            <IconKeyboard size={18} aria-hidden />
+            <Text span size="sm" fw={600} ml={6} visibleFrom="sm">
+              Ctrl+Alt+Del
+            </Text>
           </Button>
         </Tooltip>
         <Tooltip label="Send the Windows key">
@@ -108,6 +111,7 @@ export function Toolbar({ name, state, page, onLeave }: ToolbarProps) {
           size="compact-sm"
           variant="subtle"
           color="gray"
+          visibleFrom="sm"
           disabled={connected === undefined}
           onClick={() => fit(!fitted)}
         >
@@ -128,11 +132,14 @@ export function Toolbar({ name, state, page, onLeave }: ToolbarProps) {
             size="compact-sm"
             variant="filled"
             color="red"
-            leftSection={<IconPlugConnectedX size={16} aria-hidden />}
+            aria-label="Disconnect"
             onClick={() => void disconnect()}
             disabled={state.step === 'ended'}
           >
-            Disconnect
+            <IconPlugConnectedX size={16} aria-hidden />
+            <Text span size="sm" fw={600} ml={6} visibleFrom="sm">
+              Disconnect
+            </Text>
           </Button>
           <Menu position="bottom-end">
             <Menu.Target>
