@@ -1,9 +1,9 @@
 import { X509Certificate } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import { RUNTIME_TRANSPORTS } from '@rap/data-plane-protocol'
+import { identityOfCertificate, spiffeId } from '@rap/pki'
 import {
   ConnectionLimits,
-  Gauge,
   InternalClient,
   internalAgent,
   isProduction,
@@ -13,16 +13,17 @@ import {
   type TlsMaterial,
 } from '@rap/service-kit'
 import { Heartbeat } from './assignments/heartbeat.ts'
-import { takeAssignments } from './assignments/intake.ts'
+import { newestAssignment, takeAssignments } from './assignments/intake.ts'
 import { Leases } from './assignments/leases.ts'
-import { type Config, labelsOf, targetAllowList } from './config.ts'
+import { type Config, labelsOf, targetPolicy } from './config.ts'
 import { ControlPlane } from './control-plane/client.ts'
 import { verificationKeys } from './control-plane/keys.ts'
 import { AttachmentWatch } from './control-plane/watch.ts'
 import { Binder } from './data-plane/bind.ts'
 import { DataPlane } from './data-plane/server.ts'
 import { Attachments } from './relays/attachments.ts'
-import { targetPolicyOf } from './target/address.ts'
+import { Landing } from './relays/landing.ts'
+import { WorkerMetrics } from './worker-metrics.ts'
 
 /** Version that administrators see beside the worker. */
 const VERSION = '0.1.0'
@@ -53,6 +54,11 @@ export interface Worker {
 export async function startWorker({ config, logger, metrics, redis, tls, signal }: WorkerDeps): Promise<Worker> {
   const { RDP_WORKER_ID: workerId, DATA_PLANE_ISSUER: issuer } = config
   const material = tls()
+  const certificateChain = chainOf(config.RDP_WORKER_DATA_PLANE_TLS_CERT_FILE)
+  checkIdentity(config, material.cert, 'RAP_TLS_CERT_FILE')
+  checkIdentity(config, certificateChain[0] ?? '', 'RDP_WORKER_DATA_PLANE_TLS_CERT_FILE')
+  const counts = new WorkerMetrics(metrics)
+  const landing = new Landing()
   const clientOf = (service: string, baseUrl: string): InternalClient =>
     new InternalClient({
       baseUrl,
@@ -74,11 +80,13 @@ export async function startWorker({ config, logger, metrics, redis, tls, signal 
     controlPlane,
     resolver: clientOf('secret-resolver', config.SECRET_RESOLVER_URL),
     leases,
-    targetPolicy: targetPolicyOf(targetAllowList(config)),
+    targetPolicy: targetPolicy(config),
     platformCa: () => tls().ca,
     production: isProduction(config.APP_ENV),
     credSspMinimumVersion: config.RDP_WORKER_CREDSSP_MINIMUM_VERSION,
     maxSessions: config.RDP_WORKER_MAX_SESSIONS,
+    landing,
+    metrics: counts,
     logger,
   })
   let gatewayUrl: string | undefined
@@ -89,31 +97,32 @@ export async function startWorker({ config, logger, metrics, redis, tls, signal 
     attachments,
     controlPlane,
     ownUrls: () => [config.RDP_WORKER_PUBLIC_URL, ...(gatewayUrl === undefined ? [] : [gatewayUrl])],
+    metrics: counts,
     logger,
   })
-  const certificateChain = chainOf(config.RDP_WORKER_DATA_PLANE_TLS_CERT_FILE)
+  const limits = new ConnectionLimits({
+    maxConnections: config.RDP_WORKER_MAX_SESSIONS + config.RDP_WORKER_MAX_UNBOUND_CONNECTIONS,
+    maxUnbound: config.RDP_WORKER_MAX_UNBOUND_CONNECTIONS,
+    // Behind a gateway or a NAT many users have one address: those that have bound are not counted.
+    maxUnboundPerAddress: config.RDP_WORKER_MAX_UNBOUND_PER_ADDRESS,
+  })
   const dataPlane = new DataPlane({
     host: config.RDP_WORKER_HOST,
     port: config.RDP_WORKER_PORT,
     certFile: config.RDP_WORKER_DATA_PLANE_TLS_CERT_FILE,
     keyFile: config.RDP_WORKER_DATA_PLANE_TLS_KEY_FILE,
-    limits: new ConnectionLimits({
-      maxConnections: config.RDP_WORKER_MAX_SESSIONS + config.RDP_WORKER_MAX_UNBOUND_CONNECTIONS,
-      maxUnbound: config.RDP_WORKER_MAX_UNBOUND_CONNECTIONS,
-      // Behind a gateway or a NAT many users have one address: those that have bound are not counted.
-      maxUnboundPerAddress: config.RDP_WORKER_MAX_UNBOUND_PER_ADDRESS,
-    }),
+    limits,
+    landing,
     binder,
     logger,
     certificateChain: () => certificateChain,
   })
-  new Gauge({
-    name: 'rap_worker_sessions',
-    help: 'Attachments that this worker holds',
-    registers: [metrics.registry],
-    collect() {
-      this.set(attachments.size)
-    },
+  counts.watch({
+    sessions: () => attachments.size,
+    relays: () => attachments.relays.length,
+    pausedTargets: () => attachments.relays.filter(relay => relay.paused).length,
+    connections: () => limits.connections,
+    unboundConnections: () => limits.unbound,
   })
 
   const port = await dataPlane.listen()
@@ -145,8 +154,11 @@ export async function startWorker({ config, logger, metrics, redis, tls, signal 
     onEnded: (id, reason) => void attachments.end(id, reason),
   })
   await watch.start()
+  // Before the first heartbeat: what is ordered as soon as the control plane sees this worker lies behind it.
+  const after = await newestAssignment(redis.stream, workerId)
   void takeAssignments({
     redis: redis.stream,
+    after,
     workerId,
     keys: keys.lookup,
     issuer,
@@ -180,15 +192,23 @@ export async function startWorker({ config, logger, metrics, redis, tls, signal 
     },
     async drain() {
       await heartbeat.stop()
-      dataPlane.stopListening()
+      // The listener stays: a desktop that is ready still waits for its client.
       const until = performance.now() + config.RDP_WORKER_DRAIN_SECONDS * 1000
       while (attachments.size > 0 && performance.now() < until) await new Promise(resolve => setTimeout(resolve, 100))
+      dataPlane.stopListening()
       watch.close()
       await attachments.endAll('ERR_WORKER_DRAINING')
       leases.close()
       dataPlane.closeAll()
     },
   }
+}
+
+/** Throws where a certificate is not this worker's: every peer would refuse it, and say so less clearly. */
+function checkIdentity(config: Config, certificate: string | Buffer | Uint8Array, variable: string): void {
+  const expected = spiffeId(config.RAP_TRUST_DOMAIN, 'worker', config.RDP_WORKER_ID)
+  const received = identityOfCertificate(new X509Certificate(certificate)) ?? 'none'
+  if (received !== expected) throw new Error(`${variable} carries the identity ${received} and not ${expected}`)
 }
 
 /** The certificates of a PEM chain as DER, leaf first. */

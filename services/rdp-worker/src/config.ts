@@ -1,7 +1,7 @@
 import { DATA_PLANE_PATH } from '@rap/data-plane-protocol'
 import { Env, isProduction } from '@rap/service-kit'
 import { type Static, Type } from '@sinclair/typebox'
-import { targetPolicyOf } from './target/address.ts'
+import { type TargetPolicy, targetPolicyOf } from './target/address.ts'
 
 const UUID = '^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$'
 
@@ -78,22 +78,22 @@ export const configSchema = Type.Object({
     unit: 'sessions',
   }),
   RDP_WORKER_MAX_UNBOUND_CONNECTIONS: Env.integer({
-    description: 'Most connections at once that have not bound yet',
-    default: 500,
+    description: 'Most connections at once that have not bound yet; each may hold 1 MiB for ten seconds',
+    default: 128,
     min: 1,
     max: 100_000,
     unit: 'connections',
   }),
   RDP_WORKER_MAX_UNBOUND_PER_ADDRESS: Env.integer({
-    description: 'The same for one client address',
-    default: 50,
+    description: 'The same for one client address, which a gateway shares among its clients',
+    default: 64,
     min: 1,
     max: 100_000,
     unit: 'connections',
   }),
   RDP_WORKER_TARGET_ALLOW: Env.list({
     description:
-      'Networks (10.0.0.0/8), addresses and host patterns (*.corp.example) that may be dialled; empty: everything but this machine, link-local and metadata addresses, which must be listed by address',
+      'Networks (10.0.0.0/8), addresses and host patterns (*.corp.example) that may be dialled; empty: everything but this machine, link-local and metadata addresses, which must be listed by address. Outside production an empty list allows this machine',
     default: [],
     example: '10.0.0.0/8,*.corp.example',
   }),
@@ -149,8 +149,7 @@ export function labelsOf(config: Config): Record<string, string> {
   )
 }
 
-/** The entries in force: outside production a worker may dial its own machine, where demo and test targets run. */
-export function targetAllowList(config: Config): readonly string[] {
-  if (isProduction(config.APP_ENV) || config.RDP_WORKER_TARGET_ALLOW.length > 0) return config.RDP_WORKER_TARGET_ALLOW
-  return ['127.0.0.0/8', '::1/128', '0.0.0.0/0', '::/0']
+/** The rule in force: outside production, and without a list, a worker may dial its own machine, where demo and test targets run. */
+export function targetPolicy(config: Config): TargetPolicy {
+  return targetPolicyOf(config.RDP_WORKER_TARGET_ALLOW, { loopback: !isProduction(config.APP_ENV) })
 }

@@ -9,7 +9,7 @@ await runService({
   name: 'rdp-worker',
   schema: configSchema,
   check: checkConfig,
-  logFields: ['relay_event', 'to_client_bytes', 'to_target_bytes', 'paused_count', 'facts'],
+  logFields: ['relay_event', 'to_client_bytes', 'to_target_bytes', 'paused_count'],
   shutdownTimeoutMs: SHUTDOWN_TIMEOUT_MS,
   main: async ({ config, logger, signal, onShutdown }) => {
     const metrics = createMetrics({ service: 'rdp-worker' })
@@ -25,8 +25,6 @@ await runService({
     })
     const { ca = '' } = material
     const worker = await startWorker({ config, logger, metrics, redis, tls: () => ({ ...material, ca }), signal })
-    onShutdown('drain', () => worker.drain())
-
     const health = await buildHealthServer({
       service: 'rdp-worker',
       logger,
@@ -34,7 +32,9 @@ await runService({
       draining: signal,
       ready: () => worker.ready(),
     })
+    // Closed last: a drain is watched through it.
     onShutdown('health', () => health.close())
+    onShutdown('drain', () => worker.drain())
     const healthUrl = await health.listen({ host: config.HEALTH_HOST, port: config.HEALTH_PORT })
     return {
       public_url: config.RDP_WORKER_PUBLIC_URL,

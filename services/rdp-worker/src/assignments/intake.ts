@@ -13,6 +13,8 @@ const REMEMBER_MS = 5 * 60_000
 export interface IntakeOptions {
   /** A connection of its own: a blocking read holds it. */
   readonly redis: Redis
+  /** Only what is newer counts, see `newestAssignment`: those who waited for older ones have given up. */
+  readonly after: string
   readonly workerId: string
   readonly keys: KeyLookup
   readonly issuer: string
@@ -28,13 +30,11 @@ export interface IntakeOptions {
  */
 export async function takeAssignments(options: IntakeOptions): Promise<void> {
   const { redis, workerId, logger, signal } = options
-  const stream = `rap:worker:${workerId}:assignments`
+  const stream = streamOf(workerId)
   const seen = new Map<string, number>()
-  let last = '$'
+  let last = options.after
   while (!signal.aborted) {
     try {
-      // `$` is read once as a real id: between two blocking reads from `$` an assignment would be lost.
-      if (last === '$') last = await newestId(redis, stream)
       const answer = await redis.xread('COUNT', BATCH, 'BLOCK', BLOCK_MS, 'STREAMS', stream, last)
       for (const [id, fields] of answer?.[0]?.[1] ?? []) {
         last = id
@@ -50,10 +50,13 @@ export async function takeAssignments(options: IntakeOptions): Promise<void> {
   }
 }
 
-async function newestId(redis: Redis, stream: string): Promise<string> {
-  const [newest] = await redis.xrevrange(stream, '+', '-', 'COUNT', 1)
+/** The id of the newest assignment. A real id, and not `$`: between two blocking reads from `$` an assignment would be lost. */
+export async function newestAssignment(redis: Redis, workerId: string): Promise<string> {
+  const [newest] = await redis.xrevrange(streamOf(workerId), '+', '-', 'COUNT', 1)
   return newest?.[0] ?? '0-0'
 }
+
+const streamOf = (workerId: string): string => `rap:worker:${workerId}:assignments`
 
 /** Verifies one entry of the stream; undefined where it is none of ours. */
 export async function accept(

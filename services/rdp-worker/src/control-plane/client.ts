@@ -33,7 +33,8 @@ export interface AuditReport {
   readonly event:
     | 'channel_refused'
     | 'target_certificate_refused'
-    | 'server_redirection_refused'
+    | 'target_redirection_refused'
+    | 'relay_protocol_violation'
     | 'data_plane_bind_refused'
   readonly session_id?: string
   readonly attachment_id?: string

@@ -9,6 +9,7 @@ import {
   parseClientMessage,
 } from '@rap/data-plane-protocol'
 import { PROTOCOL } from '@rap/rdp'
+import type { EndWords } from '../relays/end-words.ts'
 import type { Relay } from '../relays/relay.ts'
 import type { Connection, Transport } from './connection.ts'
 import { BindRefusal } from './refusal.ts'
@@ -41,11 +42,7 @@ export async function bindByJson(connection: Connection, first: Buffer): Promise
     runtime_transport: message.runtime_transport,
   }
   connection.send(JSON.stringify(bound), false)
-  const port = connection.port(
-    json
-      ? bytes => connection.send(`{"type":"rdp","data":"${base64Of(bytes)}"}`, false)
-      : bytes => connection.send(bytes, true),
-  )
+  const port = json ? connection.textPort(rdpMessage) : connection.binaryPort()
   const relay = claim.bound({
     client: port,
     channels: grant.allowed_channels as never,
@@ -95,10 +92,13 @@ function textOf(message: ArrayBuffer): string {
   return decoder.decode(message)
 }
 
-function base64Of(bytes: Uint8Array): string {
-  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('base64')
+/** Base64 needs no escapes in JSON. */
+function rdpMessage(bytes: Uint8Array): string {
+  const data = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('base64')
+  return `{"type":"rdp","data":"${data}"}`
 }
 
-function closingText(reason: CloseReason, detail: string): string {
-  return JSON.stringify({ type: 'closing', code: CLOSE_REASONS[reason].code, reason, detail })
+function closingText(reason: CloseReason, { detail, remedy }: EndWords): string {
+  const { code } = CLOSE_REASONS[reason]
+  return JSON.stringify({ type: 'closing', code, reason, detail, ...(remedy !== undefined && { remedy }) })
 }

@@ -44,7 +44,7 @@ export async function bindByRdCleanPath(connection: Connection, first: Buffer): 
   connection.closingText = undefined
   connection.send(answer(connection.context.certificateChain()), true)
   const relay = claim.bound({
-    client: connection.port(bytes => connection.send(bytes, true)),
+    client: connection.binaryPort(),
     channels: grant.allowed_channels as never,
     clientRequestedProtocols,
   })

@@ -11,6 +11,7 @@ import {
 } from '@rap/token-claims'
 import type { BindGrant, ControlPlane } from '../control-plane/client.ts'
 import type { Attachments, BindClaim } from '../relays/attachments.ts'
+import type { WorkerMetrics } from '../worker-metrics.ts'
 import { BindRefusal } from './refusal.ts'
 
 /** What a client brings to a bind, whatever its transport. */
@@ -39,6 +40,7 @@ export interface BinderOptions {
   readonly controlPlane: ControlPlane
   /** URLs that this worker answers for: its own, and the gateway's once the control plane has named it. */
   readonly ownUrls: () => readonly string[]
+  readonly metrics: WorkerMetrics
   readonly logger: Logger
 }
 
@@ -62,7 +64,9 @@ export class Binder {
       claims = await this.#verifyToken(attempt.token)
       const proofJti = await this.#verifyProof(attempt, claims)
       const channels = this.#checkClaims(attempt, claims)
-      return await this.#authorise(attempt, { claims, proofJti, channels })
+      const bind = await this.#authorise(attempt, { claims, proofJti, channels })
+      this.#options.metrics.bind(attempt.transport, 'bound')
+      return bind
     } catch (error) {
       const refusal =
         error instanceof BindRefusal
@@ -70,6 +74,7 @@ export class Binder {
           : new BindRefusal('ERR_BIND_UNAVAILABLE', { verified: claims !== undefined })
       if (!(error instanceof BindRefusal))
         this.#options.logger.error({ event: 'bind_failed', err: error }, 'bind failed')
+      this.#options.metrics.bind(attempt.transport, refusal.reason)
       this.#record(attempt, claims, refusal)
       throw refusal
     }

@@ -8,6 +8,9 @@ import {
   type RuntimeTransport,
 } from '@rap/data-plane-protocol'
 import type { Admission, Logger } from '@rap/service-kit'
+import type { EndWords } from '../relays/end-words.ts'
+import type { Landing } from '../relays/landing.ts'
+import { RecordWriter } from '../relays/record-writer.ts'
 import type { ClientPort, Relay } from '../relays/relay.ts'
 import type { Binder } from './bind.ts'
 import { bindByJson } from './bind-json.ts'
@@ -20,6 +23,7 @@ export interface ConnectionContext {
   readonly logger: Logger
   /** The chain of the data plane's own certificate, DER, leaf first. */
   readonly certificateChain: () => readonly Uint8Array[]
+  readonly landing: Landing
 }
 
 /** How a bound transport reads and writes. */
@@ -31,7 +35,7 @@ export interface Transport {
 }
 
 /** Longest text message that tells why a connection closes. */
-type ClosingText = (reason: CloseReason, detail: string) => string | Uint8Array | undefined
+type ClosingText = (reason: CloseReason, words: EndWords) => string | Uint8Array | undefined
 
 const decoder = new TextDecoder('utf-8', { fatal: true })
 
@@ -102,28 +106,42 @@ export class Connection {
     if (this.#state !== 'closed') this.#ws.send(message, isBinary, false)
   }
 
-  /** The client's end of a relay, for the transport that frames its bytes with `send`. */
-  port(send: (bytes: Uint8Array) => void): ClientPort {
+  /** The client's end of a relay whose RDP bytes are binary messages. */
+  binaryPort(): ClientPort {
+    const ws = this.#ws
+    const writer = new RecordWriter(this.context.landing, message => {
+      if (this.#state !== 'closed') ws.send(message, true, false)
+    })
     return {
-      send,
-      together: write => {
-        if (this.#state === 'closed') write()
-        else this.#ws.cork(write)
-      },
+      ...this.#port(() => writer.flush()),
+      send: bytes => writer.write(bytes),
+    }
+  }
+
+  /** The client's end of a relay whose RDP bytes are text messages, as `encode` writes them. */
+  textPort(encode: (bytes: Uint8Array) => string): ClientPort {
+    return { ...this.#port(() => undefined), send: bytes => this.send(encode(bytes), false) }
+  }
+
+  #port(flush: () => void): Omit<ClientPort, 'send'> {
+    return {
       waitingBytes: () => (this.#state === 'closed' ? 0 : this.#ws.getBufferedAmount()),
-      close: reason => this.close(reason),
+      close: (reason, words) => {
+        flush()
+        this.close(reason, words)
+      },
     }
   }
 
   /** Says why, and closes. Safe to call twice. */
-  close(reason: CloseReason): void {
+  close(reason: CloseReason, words?: EndWords): void {
     if (this.#state === 'closed') return
     const { code, detail } = CLOSE_REASONS[reason]
-    const words = this.closingText?.(reason, detail)
+    const last = this.closingText?.(reason, words ?? { detail })
     this.#forget()
     const ws = this.#ws
     ws.cork(() => {
-      if (words !== undefined) ws.send(words, typeof words !== 'string', false)
+      if (last !== undefined) ws.send(last, typeof last !== 'string', false)
       ws.end(code, reason)
     })
   }

@@ -4,8 +4,9 @@ import {
   type us_listen_socket,
   us_listen_socket_close,
   us_socket_local_port,
+  type WebSocket,
 } from 'uWebSockets.js'
-import { DATA_PLANE_PATH, MAX_MESSAGE_BYTES } from '@rap/data-plane-protocol'
+import { CLOSE_REASONS, DATA_PLANE_PATH, MAX_MESSAGE_BYTES } from '@rap/data-plane-protocol'
 import type { ConnectionLimits, Logger } from '@rap/service-kit'
 import { Connection, type ConnectionContext, type SocketData } from './connection.ts'
 
@@ -15,7 +16,7 @@ const IDLE_TIMEOUT_SECONDS = 60
  * Bytes that uWebSockets.js may hold for one client before it cuts it off. The target is paused long before
  * (CLIENT_HIGH_WATER_BYTES); this bounds what was already on its way.
  */
-const MAX_BACKPRESSURE_BYTES = 4 * 1024 * 1024
+const MAX_BACKPRESSURE_BYTES = 1024 * 1024
 
 export interface DataPlaneOptions extends ConnectionContext {
   readonly host: string
@@ -35,7 +36,12 @@ export class DataPlane {
 
   constructor(options: DataPlaneOptions) {
     this.#options = options
-    this.#app = SSLApp({ cert_file_name: options.certFile, key_file_name: options.keyFile })
+    this.#app = SSLApp({
+      cert_file_name: options.certFile,
+      key_file_name: options.keyFile,
+      // An idle desktop then holds no TLS buffers: SSL_MODE_RELEASE_BUFFERS.
+      ssl_prefer_low_memory_usage: true,
+    })
       .ws<SocketData>(DATA_PLANE_PATH, {
         maxPayloadLength: MAX_MESSAGE_BYTES,
         maxBackpressure: MAX_BACKPRESSURE_BYTES,
@@ -100,16 +106,15 @@ export class DataPlane {
     this.#app.close()
   }
 
-  #open(ws: Parameters<NonNullable<Parameters<TemplatedApp['ws']>[1]['open']>>[0]): void {
-    const socket = ws as never as import('uWebSockets.js').WebSocket<SocketData>
-    const address = Buffer.from(socket.getRemoteAddressAsText()).toString()
+  #open(ws: WebSocket<SocketData>): void {
+    const address = Buffer.from(ws.getRemoteAddressAsText()).toString()
     const admission = this.#options.limits.admit(address)
     if (admission === undefined) {
-      socket.end(4429, 'ERR_WORKER_BUSY')
+      ws.end(CLOSE_REASONS.ERR_WORKER_BUSY.code, 'ERR_WORKER_BUSY')
       return
     }
-    const connection = new Connection(socket, admission, this.#options)
-    socket.getUserData().connection = connection
+    const connection = new Connection(ws, admission, this.#options)
+    ws.getUserData().connection = connection
     this.#connections.add(connection)
   }
 }

@@ -1,12 +1,14 @@
 import type { CloseReason } from '@rap/data-plane-protocol'
-import type { RelayEvent } from '@rap/rdp'
+import { type RelayEvent, WireError } from '@rap/rdp'
 import type { InternalClient, Logger } from '@rap/service-kit'
 import { type AssignmentClaims, decodeJti } from '@rap/token-claims'
-import type { ControlPlane } from '../control-plane/client.ts'
+import type { AuditReport, ControlPlane } from '../control-plane/client.ts'
 import { resolveCredentials } from '../credentials/resolve.ts'
 import type { TargetPolicy } from '../target/address.ts'
 import { TargetFailure } from '../target/failure.ts'
 import { openTarget, type WarmTarget } from '../target/open.ts'
+import type { WorkerMetrics } from '../worker-metrics.ts'
+import type { Landing } from './landing.ts'
 import { type ClientPort, Relay } from './relay.ts'
 
 /** How long a target that is logged on waits for its client, in milliseconds. */
@@ -43,6 +45,8 @@ export interface AttachmentsOptions {
   readonly production: boolean
   readonly credSspMinimumVersion: number
   readonly maxSessions: number
+  readonly landing: Landing
+  readonly metrics: WorkerMetrics
   readonly logger: Logger
 }
 
@@ -63,14 +67,20 @@ export class Attachments {
     return [...this.#held.keys()]
   }
 
+  /** The relays of bound clients. */
+  get relays(): Relay[] {
+    return [...this.#held.values()].flatMap(({ relay }) => (relay === undefined ? [] : [relay]))
+  }
+
   find(attachmentId: string): LiveAttachment | undefined {
     return this.#held.get(attachmentId)
   }
 
   /** Takes an assignment: resolves, dials, logs on, and reports `ready` or why not. */
   async open(assignment: AssignmentClaims): Promise<void> {
-    const { leases, maxSessions, logger, controlPlane } = this.#options
+    const { leases, maxSessions, logger, metrics, controlPlane } = this.#options
     const { attachment_id: id } = assignment
+    const startedAt = performance.now()
     if (this.#held.has(id)) return
     if (this.#held.size >= maxSessions)
       return await this.#reportFailed(assignment, new TargetFailure('ERR_WORKER_FULL'))
@@ -92,6 +102,7 @@ export class Attachments {
       held.ended.signal.throwIfAborted()
       held.state = 'warm'
       held.warmTimer = setTimeout(() => void this.end(id, 'ERR_SESSION_DETACHED'), WARM_MS)
+      metrics.targetOpened('ready', performance.now() - startedAt)
       logger.info({ event: 'target_ready', attachment_id: id, session_id: assignment.session_id }, 'target ready')
     } catch (error) {
       await this.#openFailed(held, error)
@@ -156,6 +167,7 @@ export class Attachments {
     const failure =
       error instanceof TargetFailure ? error : new TargetFailure('ERR_WORKER_INTERNAL', {}, { cause: error })
     const { attachment_id, session_id } = held.assignment
+    this.#options.metrics.targetOpened(failure.code, 0)
     logger.warn(
       { event: 'target_failed', attachment_id, session_id, code: failure.code, facts: failure.facts, err: error },
       'target failed',
@@ -175,19 +187,15 @@ export class Attachments {
     const relay = new Relay({
       target,
       client,
+      landing: this.#options.landing,
       credentials: held.credentials,
       channels: new Set(channels),
       renderQualityProfile: held.assignment.target.render_quality_profile,
       clientRequestedProtocols,
       onEvent: event => this.#onRelayEvent(held, event),
       onEnd: (reason, error) => {
-        if (error !== undefined) {
-          const { attachment_id } = held.assignment
-          this.#options.logger.warn(
-            { event: 'relay_refused', attachment_id, code: reason, err: error },
-            'relay refused',
-          )
-        }
+        if (error !== undefined) this.#onRelayError(held, reason, error)
+        this.#options.metrics.relayEnded(reason, relay.stats)
         void this.#finish(held, reason, relay.stats)
       },
     })
@@ -208,11 +216,26 @@ export class Attachments {
         })
         return
       case 'server_redirection_refused':
-        void this.#audit(held, 'server_redirection_refused', 'ERR_RELAY_SERVER_REDIRECTION', {})
+        void this.#audit(held, 'target_redirection_refused', 'ERR_RELAY_SERVER_REDIRECTION', {})
         return
-      default:
-        this.#options.logger.info({ event: 'relay_event', attachment_id, relay_event: event.type }, 'relay event')
+      default: {
+        const { type, ...facts } = event
+        this.#options.logger.info({ event: 'relay_event', attachment_id, relay_event: type, facts }, 'relay event')
+      }
     }
+  }
+
+  #onRelayError(held: Held, code: string, error: unknown): void {
+    const { attachment_id } = held.assignment
+    const { logger } = this.#options
+    if (!(error instanceof WireError)) {
+      logger.error({ event: 'relay_failed', attachment_id, code, err: error }, 'relay failed')
+      return
+    }
+    logger.warn({ event: 'relay_refused', attachment_id, code, err: error }, 'relay refused')
+    if (code === 'ERR_RELAY_SERVER_REDIRECTION') return
+    const { structure = '', field = '' } = error.facts
+    void this.#audit(held, 'relay_protocol_violation', code, { wire_code: error.code, structure, field })
   }
 
   async #finish(held: Held, reason: CloseReason | 'client', stats: object): Promise<void> {
@@ -262,7 +285,7 @@ export class Attachments {
 
   async #audit(
     held: Held,
-    event: 'channel_refused' | 'target_certificate_refused' | 'server_redirection_refused',
+    event: AuditReport['event'],
     code: string,
     details: Readonly<Record<string, string | number | boolean>>,
   ): Promise<void> {

@@ -3,26 +3,35 @@ import type { CloseReason } from '@rap/data-plane-protocol'
 import { RdpRelay, type RelayChannel, type RelayEvent, type RelayPolicy, WireError } from '@rap/rdp'
 import type { ResolvedCredentials } from '../credentials/resolve.ts'
 import type { WarmTarget } from '../target/open.ts'
+import { type EndWords, wordsOfErrorInfo, wordsOfLicenseError } from './end-words.ts'
+import type { Landing } from './landing.ts'
+import { readTarget } from './target-reader.ts'
 
 /** Bytes that may wait for a client before the target is paused. A desktop behind a slow line is late by this much at most. */
 export const CLIENT_HIGH_WATER_BYTES = 256 * 1024
 /** Bytes that may wait for a target. Nobody types a megabyte: a client that sends more than its target takes is cut off. */
 export const TARGET_MAX_WAITING_BYTES = 1024 * 1024
+/**
+ * Time from the bind to the Client Info PDU, in milliseconds. A client that binds and then says nothing would keep a logged-on desktop and
+ * its credential in memory.
+ */
+export const HANDSHAKE_TIMEOUT_MS = 30_000
 
 /** The client's end of a relay; one of the runtime transports. */
 export interface ClientPort {
-  /** Sends RDP bytes; they are a view that is valid during the call. */
+  /** Sends RDP bytes, cut anywhere; they are a view that is valid during the call. */
   send(bytes: Uint8Array): void
-  /** Runs `write` so that what it sends leaves together. */
-  together(write: () => void): void
   /** Bytes that wait for the client. */
   waitingBytes(): number
-  close(reason: CloseReason): void
+  /** Closes behind everything that was sent; `words` go with the reason where the transport has room for them. */
+  close(reason: CloseReason, words?: EndWords): void
 }
 
 export interface RelayOptions {
   readonly target: WarmTarget
   readonly client: ClientPort
+  /** Where the target's bytes land; shared by the relays of the process. */
+  readonly landing: Landing
   readonly credentials: ResolvedCredentials | undefined
   readonly channels: ReadonlySet<RelayChannel>
   readonly renderQualityProfile: RelayPolicy['renderQualityProfile']
@@ -30,7 +39,7 @@ export interface RelayOptions {
   readonly clientRequestedProtocols: number
   readonly onEvent: (event: RelayEvent) => void
   /** Called once, when the relay is over and both ends are closed. */
-  readonly onEnd: (reason: CloseReason | 'client', error?: WireError) => void
+  readonly onEnd: (reason: CloseReason | 'client', error?: unknown) => void
 }
 
 /** What a relay has done; whole numbers, for metrics and audit. */
@@ -45,13 +54,16 @@ export interface RelayStats {
  * One live relay: the target's socket on one side, a transport on the other, and RdpRelay between them.
  *
  * Display bytes go from the TLS read to the WebSocket as views, without a copy. INVARIANT: what waits for a client is bounded: over the
- * high water mark the target is not read.
+ * high water mark the target is not read. INVARIANT: whatever goes wrong in a relay ends this relay and nothing else.
  */
 export class Relay {
   readonly #options: RelayOptions
+  readonly #client: ClientPort
   readonly #socket: TLSSocket
   readonly #rdp: RdpRelay
   readonly #startedAt = performance.now()
+  #handshakeTimer: NodeJS.Timeout | undefined
+  #words: EndWords | undefined
   #toClient = 0
   #toTarget = 0
   #pauses = 0
@@ -61,6 +73,7 @@ export class Relay {
   constructor(options: RelayOptions) {
     const { target, client, credentials, channels, renderQualityProfile } = options
     this.#options = options
+    this.#client = client
     this.#socket = target.socket
     this.#rdp = new RdpRelay(
       {
@@ -84,13 +97,14 @@ export class Relay {
   /** Lets the bytes flow; once, when both ends are in place. */
   start(): void {
     if (this.#over) return
-    const { pending } = this.#options.target
-    if (pending.length > 0) this.#fromTarget(pending)
     const socket = this.#socket
-    socket.on('data', chunk => this.#fromTarget(chunk))
+    this.#handshakeTimer = setTimeout(() => this.end('ERR_RELAY_CLIENT_PROTOCOL'), HANDSHAKE_TIMEOUT_MS)
     socket.once('end', () => this.end('ERR_RELAY_TARGET_CLOSED'))
     socket.once('error', () => this.end('ERR_RELAY_TARGET_LOST'))
     socket.once('close', () => this.end('ERR_RELAY_TARGET_LOST'))
+    const { pending } = this.#options.target
+    if (pending.length > 0) this.#fromTarget(pending)
+    if (!this.#over) readTarget(socket, this.#options.landing.zone, bytes => this.#fromTarget(bytes))
   }
 
   get stats(): RelayStats {
@@ -100,6 +114,11 @@ export class Relay {
       paused_count: this.#pauses,
       duration_ms: Math.round(performance.now() - this.#startedAt),
     }
+  }
+
+  /** True while the target is not read because its client is behind. */
+  get paused(): boolean {
+    return this.#paused
   }
 
   /** Takes RDP bytes of the client, cut anywhere; a view that is valid during the call. */
@@ -114,32 +133,32 @@ export class Relay {
 
   /** The client has taken what waited for it. */
   clientDrained(): void {
-    if (!this.#paused || this.#over || this.#options.client.waitingBytes() > CLIENT_HIGH_WATER_BYTES / 2) return
+    if (!this.#paused || this.#over || this.#client.waitingBytes() > CLIENT_HIGH_WATER_BYTES / 2) return
     this.#paused = false
     this.#socket.resume()
   }
 
   /** Ends the relay: both ends are closed, what is left of the credential is zeroed. Safe to call twice. */
-  end(reason: CloseReason | 'client', error?: WireError): void {
+  end(reason: CloseReason | 'client', error?: unknown): void {
     if (this.#over) return
     this.#over = true
+    clearTimeout(this.#handshakeTimer)
     this.#options.credentials?.destroy()
     this.#socket.removeAllListeners('data')
     this.#socket.destroy()
-    if (reason !== 'client') this.#options.client.close(reason)
+    if (reason !== 'client') this.#client.close(reason, reason === 'ERR_RELAY_TARGET_CLOSED' ? this.#words : undefined)
     this.#options.onEnd(reason, error)
   }
 
-  #fromTarget(chunk: Uint8Array): void {
+  #fromTarget(bytes: Uint8Array): void {
     if (this.#over) return
-    const { client } = this.#options
     try {
-      client.together(() => this.#rdp.fromServer(chunk))
+      this.#rdp.fromServer(bytes)
     } catch (error) {
       this.#fail(error, 'ERR_RELAY_TARGET_PROTOCOL')
       return
     }
-    if (!this.#paused && client.waitingBytes() > CLIENT_HIGH_WATER_BYTES) {
+    if (!this.#paused && this.#client.waitingBytes() > CLIENT_HIGH_WATER_BYTES) {
       this.#paused = true
       this.#pauses++
       this.#socket.pause()
@@ -147,6 +166,7 @@ export class Relay {
   }
 
   #writeToTarget(bytes: Uint8Array): void {
+    if (this.#over) return
     this.#toTarget += bytes.length
     // The view is gone after this turn, and the socket may write later; input is small.
     const copy = Buffer.from(bytes)
@@ -157,15 +177,30 @@ export class Relay {
   }
 
   #onEvent(event: RelayEvent): void {
-    if (event.type === 'credentials_used') {
-      event.packet.fill(0)
-      this.#options.credentials?.destroy()
+    switch (event.type) {
+      case 'credentials_used':
+        event.packet.fill(0)
+        this.#options.credentials?.destroy()
+        clearTimeout(this.#handshakeTimer)
+        break
+      case 'set_error_info':
+        this.#words = wordsOfErrorInfo(event.errorInfo) ?? this.#words
+        break
+      case 'license':
+        if (event.errorCode !== undefined) this.#words = wordsOfLicenseError(event.errorCode) ?? this.#words
+        break
+      case 'active':
+        clearTimeout(this.#handshakeTimer)
+        break
     }
     this.#options.onEvent(event)
   }
 
   #fail(error: unknown, reason: CloseReason): void {
-    if (!(error instanceof WireError)) throw error
+    if (!(error instanceof WireError)) {
+      this.end('ERR_INTERNAL', error)
+      return
+    }
     const redirected = error.code === 'ERR_WIRE_REFUSED' && error.facts.structure === 'RDP_SERVER_REDIRECTION_PACKET'
     this.end(redirected ? 'ERR_RELAY_SERVER_REDIRECTION' : reason, error)
   }
