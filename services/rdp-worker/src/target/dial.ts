@@ -8,14 +8,30 @@ const MAX_ADDRESSES = 4
 /** Time for one address, in milliseconds: a dead first address leaves time for the second. */
 const ATTEMPT_TIMEOUT_MS = 5000
 
+/** Resolves a name to addresses; rejects with the `code` of the name service. */
+export type LookupAll = (host: string) => Promise<readonly string[]>
+
+export interface DialOptions {
+  readonly signal: AbortSignal
+  /** Default: the resolver of the system. */
+  readonly lookupAll?: LookupAll | undefined
+}
+
+const lookupBySystem: LookupAll = async host =>
+  (await lookup(host, { all: true, order: 'verbatim' })).map(({ address }) => address)
+
 /**
  * Opens the TCP connection to a target.
  *
  * The name is resolved once and the checked address is dialled, so that a name which resolves differently the second time (DNS rebinding)
  * gains nothing. One forbidden address among the answers is passed over. Throws TargetFailure.
  */
-export async function dialTarget(target: TargetAddress, policy: TargetPolicy, signal: AbortSignal): Promise<Socket> {
-  const addresses = await resolve(target.host, signal)
+export async function dialTarget(
+  target: TargetAddress,
+  policy: TargetPolicy,
+  { signal, lookupAll = lookupBySystem }: DialOptions,
+): Promise<Socket> {
+  const addresses = await resolve(target.host, signal, lookupAll)
   const byName = policy.allowsName(target.host)
   const allowed = addresses.filter(address => policy.allowsAddress(address, byName)).slice(0, MAX_ADDRESSES)
   if (allowed.length === 0) throw new TargetFailure('ERR_TARGET_ADDRESS_NOT_ALLOWED', { addresses: addresses.length })
@@ -31,12 +47,12 @@ export async function dialTarget(target: TargetAddress, policy: TargetPolicy, si
   throw last
 }
 
-async function resolve(host: string, signal: AbortSignal): Promise<string[]> {
+async function resolve(host: string, signal: AbortSignal, lookupAll: LookupAll): Promise<readonly string[]> {
   if (isIP(host) !== 0) return [host]
   try {
-    // dns.lookup takes no signal; what comes too late is dropped.
-    const answers = await raceAbort(lookup(host, { all: true, order: 'verbatim' }), signal)
-    if (answers.length > 0) return answers.map(({ address }) => address)
+    // The name service takes no signal; what comes too late is dropped.
+    const answers = await raceAbort(lookupAll(host), signal)
+    if (answers.length > 0) return answers
   } catch (cause) {
     if (signal.aborted) throw cause
     throw new TargetFailure('ERR_TARGET_DNS', { cause_code: String((cause as NodeJS.ErrnoException).code) })
@@ -48,17 +64,20 @@ async function dial(address: string, port: number, signal: AbortSignal): Promise
   const socket = connect({ host: address, port, noDelay: true, keepAlive: true, keepAliveInitialDelay: 30_000 })
   // Between two steps nobody waits for the socket; an error then is found by the next step, and must not end the process.
   socket.on('error', () => undefined)
+  const limit = AbortSignal.any([signal, AbortSignal.timeout(ATTEMPT_TIMEOUT_MS)])
   try {
     await new Promise<void>((resolve, reject) => {
-      const limit = AbortSignal.any([signal, AbortSignal.timeout(ATTEMPT_TIMEOUT_MS)])
-      const onAbort = (): void =>
-        reject(signal.aborted ? signal.reason : new TargetFailure('ERR_TARGET_TIMEOUT', { step: 'tcp' }))
-      limit.addEventListener('abort', onAbort, { once: true })
-      socket.once('connect', () => {
+      const done = (settle: () => void): void => {
         limit.removeEventListener('abort', onAbort)
-        resolve()
-      })
-      socket.once('error', error => reject(tcpFailure(error)))
+        socket.off('connect', onConnect).off('error', onError)
+        settle()
+      }
+      const onConnect = (): void => done(resolve)
+      const onError = (error: Error): void => done(() => reject(tcpFailure(error)))
+      const onAbort = (): void =>
+        done(() => reject(signal.aborted ? signal.reason : new TargetFailure('ERR_TARGET_TIMEOUT', { step: 'tcp' })))
+      limit.addEventListener('abort', onAbort, { once: true })
+      socket.once('connect', onConnect).once('error', onError)
     })
     return socket
   } catch (error) {

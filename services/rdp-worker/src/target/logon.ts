@@ -16,6 +16,9 @@ import { FrameReader } from './frame-reader.ts'
 /** 100 ns units between 1601 and 1970 (MS-DTYP 2.3.3). */
 const FILETIME_EPOCH = 116_444_736_000_000_000n
 
+/** First byte of a TSRequest: a DER SEQUENCE (MS-CSSP 2.2.1). */
+const TS_REQUEST_TAG = 0x30
+
 /** The account as the logon needs it. */
 export interface LogonCredentials {
   readonly username: string
@@ -26,7 +29,9 @@ export interface LogonCredentials {
 
 /**
  * Network Level Authentication on a verified TLS connection: CredSSP (MS-CSSP 3.1.5), and for HYBRID_EX the early user authorization result
- * (MS-RDPBCGR 2.2.10.2). Answers what the target has sent beyond it. Throws TargetFailure.
+ * (MS-RDPBCGR 2.2.10.2). Throws TargetFailure.
+ *
+ * A target may refuse the delegated password after the last message of the worker: `refusalOf` reads that from what it sends then.
  */
 export async function logonToTarget(
   secure: TLSSocket,
@@ -38,7 +43,7 @@ export async function logonToTarget(
     readonly minimumVersion: number
     readonly signal: AbortSignal
   },
-): Promise<Buffer> {
+): Promise<{ readonly refusalOf: (bytes: Uint8Array) => TargetFailure }> {
   const { host, credentials, selectedProtocol, minimumVersion, signal } = options
   const certificate = secure.getPeerCertificate().raw
   const channelBindings = tlsServerEndPointOf(certificate)
@@ -59,22 +64,41 @@ export async function logonToTarget(
       const { send } = client.step(await reader.next(buffered => client.frameSize(buffered)))
       for (const message of send) secure.write(message)
     }
-    if (selectedProtocol === PROTOCOL.HYBRID_EX) await readEarlyUserAuthorization(reader)
-    return reader.rest()
+    if (selectedProtocol === PROTOCOL.HYBRID_EX) await readEarlyUserAuthorization(reader, client)
+    const refusalOf = (bytes: Uint8Array): TargetFailure => refusalAfterLogon(client, bytes)
+    // What comes before MCS Connect Initial is an answer to the password, and never a good one.
+    if (reader.rest().length > 0) throw refusalOf(reader.rest())
+    return { refusalOf }
   } catch (error) {
-    throw logonFailure(error, client)
-  } finally {
+    const failure = logonFailure(error, client)
     client.destroy()
+    throw failure
   }
 }
 
-async function readEarlyUserAuthorization(reader: FrameReader): Promise<void> {
-  const result = decodeEarlyUserAuthorizationResult(
-    await reader.next(buffered =>
-      buffered.length < EARLY_USER_AUTHORIZATION_RESULT_BYTES ? undefined : EARLY_USER_AUTHORIZATION_RESULT_BYTES,
-    ),
-  )
-  if (result !== 'success') throw new TargetFailure('ERR_TARGET_ACCESS_DENIED')
+/** Why a target without a CredSSP answer is refused that speaks first: in RDP the client does (MS-RDPBCGR 1.3.1.1). */
+export function spokeTooSoon(): TargetFailure {
+  return new TargetFailure('ERR_TARGET_PROTOCOL', { step: 'before_connect_initial' })
+}
+
+function refusalAfterLogon(client: CredSspClient, bytes: Uint8Array): TargetFailure {
+  try {
+    const size = client.frameSize(bytes)
+    if (size !== undefined && size <= bytes.length) client.step(bytes.subarray(0, size))
+  } catch (error) {
+    if (error instanceof CredSspError && error.ntStatus !== undefined) return credSspFailure(error)
+  }
+  return spokeTooSoon()
+}
+
+async function readEarlyUserAuthorization(reader: FrameReader, client: CredSspClient): Promise<void> {
+  const answer = await reader.next(buffered => {
+    // In its place may be a TSRequest that refuses the password; a result begins with 0 or 5.
+    if (buffered[0] === TS_REQUEST_TAG) return client.frameSize(buffered)
+    return buffered.length < EARLY_USER_AUTHORIZATION_RESULT_BYTES ? undefined : EARLY_USER_AUTHORIZATION_RESULT_BYTES
+  })
+  if (answer[0] === TS_REQUEST_TAG) throw refusalAfterLogon(client, answer)
+  if (decodeEarlyUserAuthorizationResult(answer) !== 'success') throw new TargetFailure('ERR_TARGET_ACCESS_DENIED')
 }
 
 function logonFailure(error: unknown, client: CredSspClient): unknown {

@@ -10,6 +10,8 @@ const REQUESTED = {
   tls: PROTOCOL.SSL,
 } as const
 
+const SELECTABLE: ReadonlySet<number> = new Set([PROTOCOL.SSL, PROTOCOL.HYBRID, PROTOCOL.HYBRID_EX])
+
 export type TargetSecurity = keyof typeof REQUESTED
 
 /** MS-RDPBCGR 2.2.1.2.2, each failure code by its sentence. */
@@ -53,8 +55,9 @@ export async function negotiateSecurity(
   }
   const { selectedProtocol } = negotiation
   if (selectedProtocol === PROTOCOL.RDP) throw new TargetFailure('ERR_TARGET_SECURITY_TOO_WEAK')
-  if ((selectedProtocol & requestedProtocols) !== selectedProtocol) {
-    if (security === 'nla')
+  // The request is a set, the answer is one of it (MS-RDPBCGR 2.2.1.2.1).
+  if (!SELECTABLE.has(selectedProtocol) || (selectedProtocol & requestedProtocols) === 0) {
+    if (security === 'nla' && selectedProtocol === PROTOCOL.SSL)
       throw new TargetFailure('ERR_TARGET_NLA_NOT_OFFERED', { selected_protocol: selectedProtocol })
     throw new TargetFailure('ERR_TARGET_PROTOCOL', { selected_protocol: selectedProtocol })
   }

@@ -2,14 +2,14 @@ import type { TLSSocket } from 'node:tls'
 import { PROTOCOL, WireError } from '@rap/rdp'
 import type { AssignmentClaims } from '@rap/token-claims'
 import { parseTargetAddress, type TargetPolicy } from './address.ts'
-import { dialTarget } from './dial.ts'
+import { dialTarget, type LookupAll } from './dial.ts'
 import { TargetFailure } from './failure.ts'
-import { type LogonCredentials, logonToTarget } from './logon.ts'
+import { type LogonCredentials, logonToTarget, spokeTooSoon } from './logon.ts'
 import { negotiateSecurity } from './negotiate.ts'
 import { secureTarget } from './secure.ts'
 
 /** Longest time from the dial to the logon, in milliseconds; the control plane waits a little longer than that. */
-const OPEN_TIMEOUT_MS = 12_000
+export const OPEN_TIMEOUT_MS = 12_000
 
 /** A target that is logged on to and waits for MCS Connect Initial. */
 export interface WarmTarget {
@@ -18,6 +18,8 @@ export interface WarmTarget {
   readonly selectedProtocol: number
   /** Bytes of the target that came behind the logon; they go first. */
   readonly pending: Buffer
+  /** Why a target that speaks before the client has spoken is not a desktop. */
+  readonly refusalOf: (bytes: Uint8Array) => TargetFailure
 }
 
 export interface OpenTargetOptions {
@@ -28,17 +30,22 @@ export interface OpenTargetOptions {
   readonly production: boolean
   readonly credSspMinimumVersion: number
   readonly signal: AbortSignal
+  /** Milliseconds for everything; OPEN_TIMEOUT_MS when absent. */
+  readonly timeoutMs?: number
+  /** Default: the resolver of the system. */
+  readonly lookupAll?: LookupAll
 }
 
 /** Dials a target and does everything up to MCS with it. Throws TargetFailure, or the signal's reason. */
 export async function openTarget(options: OpenTargetOptions): Promise<WarmTarget> {
   const { target, credentials, policy, platformCa, production, credSspMinimumVersion: minimumVersion } = options
-  const timeout = AbortSignal.timeout(OPEN_TIMEOUT_MS)
+  const { timeoutMs = OPEN_TIMEOUT_MS, lookupAll } = options
+  const timeout = AbortSignal.timeout(timeoutMs)
   const signal = AbortSignal.any([options.signal, timeout])
   let socket: { destroy(): unknown } | undefined
   try {
     const address = parseTargetAddress(target.address)
-    const plain = await dialTarget(address, policy, signal)
+    const plain = await dialTarget(address, policy, { signal, lookupAll })
     socket = plain
     const { requestedProtocols, selectedProtocol } = await negotiateSecurity(plain, target.security, signal)
     const rule = {
@@ -49,21 +56,21 @@ export async function openTarget(options: OpenTargetOptions): Promise<WarmTarget
     }
     const secure = await secureTarget(plain, address.host, rule, signal)
     socket = secure
-    if (selectedProtocol === PROTOCOL.SSL)
-      return { socket: secure, requestedProtocols, selectedProtocol, pending: Buffer.alloc(0) }
+    const warm = { socket: secure, requestedProtocols, selectedProtocol, pending: Buffer.alloc(0) }
+    if (selectedProtocol === PROTOCOL.SSL) return { ...warm, refusalOf: spokeTooSoon }
     if (credentials === undefined) throw new TargetFailure('ERR_TARGET_CREDENTIALS_MISSING')
-    const pending = await logonToTarget(secure, {
+    const { refusalOf } = await logonToTarget(secure, {
       host: address.host,
       credentials,
       selectedProtocol,
       minimumVersion,
       signal,
     })
-    return { socket: secure, requestedProtocols, selectedProtocol, pending }
+    return { ...warm, refusalOf }
   } catch (error) {
     socket?.destroy()
     if (timeout.aborted && !options.signal.aborted && !(error instanceof TargetFailure)) {
-      throw new TargetFailure('ERR_TARGET_TIMEOUT', { limit_ms: OPEN_TIMEOUT_MS })
+      throw new TargetFailure('ERR_TARGET_TIMEOUT', { limit_ms: timeoutMs })
     }
     if (error instanceof WireError) {
       throw new TargetFailure(

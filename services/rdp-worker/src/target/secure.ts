@@ -1,4 +1,4 @@
-import { createHash, timingSafeEqual } from 'node:crypto'
+import { constants, createHash, timingSafeEqual } from 'node:crypto'
 import { isIP, type Socket } from 'node:net'
 import { checkServerIdentity, connect, type TLSSocket } from 'node:tls'
 import { tcpFailure } from './dial.ts'
@@ -29,6 +29,8 @@ export async function secureTarget(
   const secure = connect({
     socket,
     minVersion: 'TLSv1.2',
+    // The certificate that was verified stays the one of the connection.
+    secureOptions: constants.SSL_OP_NO_RENEGOTIATION,
     // Verified below, where the reason can be told apart and the fingerprint kept.
     rejectUnauthorized: false,
     checkServerIdentity: () => undefined,
@@ -48,17 +50,19 @@ export async function secureTarget(
 }
 
 async function handshake(secure: TLSSocket, signal: AbortSignal): Promise<void> {
+  signal.throwIfAborted()
   await new Promise<void>((resolve, reject) => {
-    const onAbort = (): void => reject(signal.reason)
-    const onClose = (): void => reject(new TargetFailure('ERR_TARGET_CLOSED', { step: 'tls' }))
-    signal.addEventListener('abort', onAbort, { once: true })
-    secure.once('close', onClose)
-    secure.once('error', error => reject(tlsFailure(error)))
-    secure.once('secureConnect', () => {
+    const done = (settle: () => void): void => {
       signal.removeEventListener('abort', onAbort)
-      secure.off('close', onClose)
-      resolve()
-    })
+      secure.off('close', onClose).off('error', onError).off('secureConnect', onConnect)
+      settle()
+    }
+    const onAbort = (): void => done(() => reject(signal.reason))
+    const onClose = (): void => done(() => reject(new TargetFailure('ERR_TARGET_CLOSED', { step: 'tls' })))
+    const onError = (error: Error): void => done(() => reject(tlsFailure(error)))
+    const onConnect = (): void => done(resolve)
+    signal.addEventListener('abort', onAbort, { once: true })
+    secure.once('close', onClose).once('error', onError).once('secureConnect', onConnect)
   })
 }
 
