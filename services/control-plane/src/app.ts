@@ -12,6 +12,7 @@ import {
   type ServerTls,
   type Sql,
 } from '@rap/service-kit'
+import type { FastifyRequest } from 'fastify'
 import { internalAuditRoutes } from './audit/internal-routes.ts'
 import { auditRoutes } from './audit/routes.ts'
 import { bootstrap } from './auth/bootstrap.ts'
@@ -19,6 +20,7 @@ import { addressKey } from './auth/client-address.ts'
 import { authRoutes } from './auth/routes.ts'
 import type { Config } from './config.ts'
 import type { Context } from './context.ts'
+import { endConnectionsOnClose } from './http/drain.ts'
 import { type Identify, identifyByCertificate } from './http/peer.ts'
 import { refuseBrokenText } from './http/text.ts'
 import { organizationRoutes } from './organizations/routes.ts'
@@ -35,9 +37,6 @@ import { trustRoutes } from './trust/routes.ts'
 import { SigningKeys } from './trust/signing-keys.ts'
 import { internalWorkerRoutes } from './workers/internal-routes.ts'
 import { workerRoutes } from './workers/routes.ts'
-
-/** Log fields of this service, beside the common ones. */
-export const LOG_FIELDS = ['granted', 'previous_kid', 'locked'] as const
 
 /** Largest body of a public route, in bytes: a sealed secret and what stands around it. */
 const PUBLIC_BODY_LIMIT_BYTES = 32 * 1024
@@ -108,7 +107,9 @@ export async function buildApp(config: Config, deps: AppDeps): Promise<ControlPl
     ready: async () => ({ postgres: await check(() => sql`select 1`), redis: await check(() => redis.ping()) }),
     startBackground: () => startReaper(context),
     async close() {
-      await Promise.all([publicApp.close(), internalApp.close()])
+      // The public side first: a start that is under way needs the report of its worker, which comes in on the other.
+      await publicApp.close()
+      await internalApp.close()
       await events.close()
     },
   }
@@ -138,10 +139,12 @@ async function buildPublicApp(ctx: Context, deps: AppDeps): Promise<RapServer> {
     timeWindow: 60_000,
     cache: RATE_LIMIT_ADDRESSES,
     keyGenerator: (request: { ip: string }) => addressKey(request.ip),
-    allowList: (request: { url: string }) => !request.url.startsWith('/v1/'),
+    // By the route that matched: the path of a request has many spellings (%76 is v). What matches nothing is counted.
+    allowList: (request: FastifyRequest) => request.routeOptions.url?.startsWith('/v1/') === false,
   })
   // In front of everything a route does itself, so that a flood is not authenticated first.
   app.addHook('onRequest', (app as unknown as { rateLimit: () => never }).rateLimit())
+  endConnectionsOnClose(app)
   app.addHook('preValidation', refuseBrokenText())
   authRoutes(app, ctx)
   organizationRoutes(app, ctx)
@@ -167,6 +170,7 @@ async function buildInternalApp(ctx: Context, deps: AppDeps): Promise<RapServer>
     bodyLimitBytes: INTERNAL_BODY_LIMIT_BYTES,
   })
   const identify = deps.identify ?? identifyByCertificate
+  endConnectionsOnClose(app)
   app.addHook('preValidation', refuseBrokenText())
   internalWorkerRoutes(app, ctx, identify)
   internalSessionRoutes(app, ctx, identify)

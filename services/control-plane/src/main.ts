@@ -12,7 +12,7 @@ import {
   type ServiceContext,
   watchTlsFiles,
 } from '@rap/service-kit'
-import { buildApp, LOG_FIELDS } from './app.ts'
+import { buildApp } from './app.ts'
 import { checkConfig, configSchema } from './config.ts'
 import { prepareDatabase } from './database.ts'
 import { HttpResolver } from './secrets/resolver.ts'
@@ -22,7 +22,6 @@ await runService({
   name: 'control-plane',
   schema: configSchema,
   check: checkConfig,
-  logFields: LOG_FIELDS,
   // A start may wait for its worker when the stop comes; afterwards connections are closed.
   shutdownTimeoutMs: 35_000,
   main,

@@ -1,5 +1,6 @@
 import { request as httpRequest, type IncomingMessage } from 'node:http'
 import type { AddressInfo } from 'node:net'
+import { connectPostgres } from '@rap/service-kit'
 import { waitFor } from '@rap/testkit'
 import t from 'tap'
 import { newJkt, startStand, type TestUser } from './helper.ts'
@@ -139,6 +140,21 @@ t.test('one user has a bounded number of streams, and a closed one makes room', 
   for (const stream of streams) stream.close()
 })
 
+t.test('a listening connection that is lost is made again, and nothing is missed', async t => {
+  const { session, data_plane } = await start()
+  const stream = follow(session.id)
+  await waitFor(() => stream.events.length === 1, { what: 'the first event' })
+  const superuser = connectPostgres(stand.superuserUrl, { max: 1, applicationName: 'test' })
+  t.teardown(() => superuser.end())
+  const cut = await superuser`
+    select pg_terminate_backend(pid) from pg_stat_activity where query ilike 'listen%' and pid <> pg_backend_pid()`
+  t.ok(cut.length > 0)
+  await worker.bind(data_plane.token)
+  t.ok(await waitFor(() => stream.states().includes('active'), { what: 'active' }))
+  t.equal((await start()).session.id.length, 36, 'and a start is told as well')
+  stream.close()
+})
+
 t.test('a service that drains ends its streams and lets a start come to its end', async t => {
   const draining = await stand.build()
   await draining.controlPlane.publicApp.listen({ host: '127.0.0.1', port: 0 })
@@ -147,14 +163,19 @@ t.test('a service that drains ends its streams and lets a start come to its end'
   await waitFor(() => stream.events.length === 1, { what: 'the first event' })
   worker.reaction = 'silent'
   const before = worker.assignments.length
-  const begun = draining.call(operator, 'POST', '/v1/sessions', {
-    body: { resource_id: resourceId, dpop_jkt: await newJkt() },
+  const { port } = draining.controlPlane.publicApp.server.address() as AddressInfo
+  const begun = fetch(`http://127.0.0.1:${port}/v1/sessions`, {
+    method: 'POST',
+    headers: { authorization: `Bearer ${operator.token}`, 'content-type': 'application/json' },
+    body: JSON.stringify({ resource_id: resourceId, dpop_jkt: await newJkt() }),
   })
   await waitFor(() => worker.assignments.length > before, { what: 'the assignment' })
+  const began = performance.now()
   const stopped = draining.stop()
   await waitFor(() => stream.isOver(), { what: 'the end of the stream' })
   worker.reaction = 'ready'
   await worker.report(worker.assignments.at(-1)!.attachment_id, { state: 'ready' })
   t.equal((await begun).status, 201)
   await stopped
+  t.ok(performance.now() - began < 4000, 'and no idle connection holds it up')
 })

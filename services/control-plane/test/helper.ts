@@ -19,7 +19,7 @@ import {
 } from '@rap/testkit'
 import { jwkThumbprint } from '@rap/token-claims'
 import type { Test } from 'tap'
-import { type AppDeps, buildApp, type ControlPlane, LOG_FIELDS } from '../src/app.ts'
+import { type AppDeps, buildApp, type ControlPlane } from '../src/app.ts'
 import { newToken } from '../src/auth/opaque-tokens.ts'
 import { checkConfig, configSchema } from '../src/config.ts'
 import type { Caller } from '../src/context.ts'
@@ -170,7 +170,6 @@ export class Stand {
     return createLogger({
       service: 'control-plane',
       level: 'trace',
-      fields: LOG_FIELDS,
       destination: {
         write: line => {
           this.#log += line

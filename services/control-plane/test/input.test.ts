@@ -131,6 +131,14 @@ t.test('the number of requests from one address is bounded, whoever they say the
     headers: { 'x-forwarded-for': '198.51.100.1' },
   })
   t.equal(spoofed.statusCode, 429, 'nobody believes X-Forwarded-For of a stranger')
+  const encoded = await strict.controlPlane.publicApp.inject({
+    method: 'POST',
+    url: '/%761/auth/login',
+    remoteAddress: '203.0.113.5',
+    headers: { 'content-type': 'application/json' },
+    payload: { email: 'a@example.com', password: 'x' },
+  })
+  t.equal(encoded.statusCode, 429, 'nor does another spelling of the path help')
   const jwks = await strict.controlPlane.publicApp.inject({
     method: 'GET',
     url: '/.well-known/jwks.json',

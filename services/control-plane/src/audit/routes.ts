@@ -54,6 +54,7 @@ export function auditRoutes(app: RapServer, ctx: Context): void {
     '/v1/audit-events',
     {
       onRequest: authenticate(ctx),
+      exposeHeadRoute: false,
       schema: {
         tags: ['audit'],
         security: BEARER,

@@ -3,10 +3,10 @@ import { Type } from '@sinclair/typebox'
 import { auditCaller } from '../audit/write.ts'
 import { authenticate, callerOf } from '../auth/authenticate.ts'
 import { MAX_PASSWORD_CHARACTERS } from '../auth/passwords.ts'
-import type { Context } from '../context.ts'
+import type { Caller, Context } from '../context.ts'
 import { limitOf, PageOf, PageQuery, pageOf, readTimeCursor } from '../http/page.ts'
 import { BEARER, DisplayText, IdParams, Time, Uuid } from '../http/schemas.ts'
-import { requirePermission, requirePlatformOwner, roleIn } from './access.ts'
+import { requirePermission, requirePlatformOwner } from './access.ts'
 import { addMember, changeRole, removeMember } from './members.ts'
 import { ROLES, type Role } from './permissions.ts'
 import {
@@ -87,7 +87,7 @@ export function organizationRoutes(app: RapServer, ctx: Context): void {
       onRequest,
       schema: { ...common, summary: 'One organization', params: IdParams, response: { 200: Organization } },
     },
-    async request => await readOrganization(callerOf(request).id, request.params.id),
+    async request => await readOrganization(callerOf(request), request.params.id),
   )
 
   app.patch(
@@ -110,7 +110,7 @@ export function organizationRoutes(app: RapServer, ctx: Context): void {
         await updateOrganization(tx, id, request.body.name)
         await auditCaller(tx, caller, { organization_id: id, event: 'organization_updated' })
       })
-      return await readOrganization(caller.id, id)
+      return await readOrganization(caller, id)
     },
   )
 
@@ -202,10 +202,10 @@ export function organizationRoutes(app: RapServer, ctx: Context): void {
     },
   )
 
-  async function readOrganization(userId: string, id: string) {
-    const role = await roleIn(ctx.sql, userId, id)
-    const organization = role === undefined ? undefined : await findOrganization(ctx.sql, id)
-    if (role === undefined || organization === undefined) throw commonProblems.ERR_NOT_FOUND()
+  async function readOrganization(caller: Caller, id: string) {
+    const role = await requirePermission(ctx.sql, caller, { organizationId: id, permission: 'organization.read' })
+    const organization = await findOrganization(ctx.sql, id)
+    if (organization === undefined) throw commonProblems.ERR_NOT_FOUND()
     return organizationView({ ...organization, role })
   }
 }

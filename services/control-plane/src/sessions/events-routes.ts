@@ -31,6 +31,7 @@ export function sessionEventRoutes(app: RapServer, ctx: Context): void {
     '/v1/sessions/:id/events',
     {
       onRequest: authenticate(ctx),
+      exposeHeadRoute: false,
       schema: {
         tags: ['sessions'],
         security: BEARER,
@@ -55,13 +56,15 @@ export function sessionEventRoutes(app: RapServer, ctx: Context): void {
       })
       const signal = AbortSignal.any([gone.signal, ctx.signal])
       const stream = Readable.from(eventsOf(ctx, caller, { sessionId: id, signal }), { objectMode: false })
-      return reply
-        .type('text/event-stream; charset=utf-8')
-        .header('cache-control', 'no-store')
-        .header('x-accel-buffering', 'no')
-        // A connection that is kept would hold up a service that drains.
-        .header('connection', 'close')
-        .send(stream)
+      return (
+        reply
+          .type('text/event-stream; charset=utf-8')
+          .header('cache-control', 'no-store')
+          .header('x-accel-buffering', 'no')
+          // A connection that is kept would hold up a service that drains.
+          .header('connection', 'close')
+          .send(stream)
+      )
     },
   )
 }
