@@ -6,13 +6,22 @@ export type EventBy = Omit<AuditEvent, 'actor' | 'request_id' | 'outcome'> & Par
 
 /** Appends what a person did; pass the transaction of the change, as its last step: it takes the lock of the chain. */
 export async function auditCaller(sql: Sql | TransactionSql, caller: Caller, event: EventBy): Promise<void> {
+  await auditUser(sql, { userId: caller.id, origin: caller.origin }, event)
+}
+
+/** Appends what a person did who is not a caller yet, or no more: a log-in, a log-out. */
+export async function auditUser(
+  sql: Sql | TransactionSql,
+  { userId, origin }: { userId: string; origin: Origin },
+  event: EventBy,
+): Promise<void> {
   await appendAuditEvent(sql, {
-    user_id: caller.id,
+    user_id: userId,
     ...event,
     outcome: event.outcome ?? 'ok',
-    actor: { kind: 'user', id: caller.id },
-    request_id: caller.origin.requestId,
-    details: { client_address: caller.origin.clientAddress, ...event.details },
+    actor: { kind: 'user', id: userId },
+    request_id: origin.requestId,
+    details: { client_address: origin.clientAddress, ...event.details },
   })
 }
 

@@ -1,5 +1,5 @@
 import type { Sql, TransactionSql } from '@rap/service-kit'
-import { auditCaller, auditStranger } from '../audit/write.ts'
+import { auditCaller, auditStranger, auditUser } from '../audit/write.ts'
 import type { Caller, Context, Origin } from '../context.ts'
 import { problems } from '../errors.ts'
 import { countAttempt, forgiveAttempt, WINDOW_SECONDS } from './login-limit.ts'
@@ -55,11 +55,8 @@ export async function login(
   }
   const tokens = await ctx.sql.begin(async tx => {
     const issued = await issueTokens(tx, await createFamily(tx, user.id))
-    await auditStranger(tx, origin, {
-      organization_id: await chainOf(tx, user),
-      event: 'user_logged_in',
-      user_id: user.id,
-    })
+    const organizationId = await chainOf(tx, user)
+    await auditUser(tx, { userId: user.id, origin }, { organization_id: organizationId, event: 'user_logged_in' })
     return issued
   })
   return { user, tokens }
@@ -144,11 +141,8 @@ async function endFamily(
   if (!(await revokeFamily(tx, familyId, 'logout'))) return
   const user = await findUser(tx, userId)
   if (user === undefined) return
-  await auditStranger(tx, origin, {
-    organization_id: await chainOf(tx, user),
-    event: 'user_logged_out',
-    user_id: userId,
-  })
+  const organizationId = await chainOf(tx, user)
+  await auditUser(tx, { userId, origin }, { organization_id: organizationId, event: 'user_logged_out' })
 }
 
 /**
