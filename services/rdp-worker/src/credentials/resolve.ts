@@ -13,20 +13,26 @@ export interface ResolvedCredentials extends LogonCredentials {
   destroy(): void
 }
 
+export interface ResolveLimits {
+  /** Ends the call; it then rejects with the signal's reason. */
+  readonly signal: AbortSignal
+  readonly timeoutMs: number
+}
+
 /**
  * Resolves the credential of a lease with a key made for this one request (docs/protocols/secret-sealing.md §4).
  *
- * `leaseTokenId` is the `jti` of the lease token: the answer has to name it. Throws TargetFailure.
+ * The answer has to name `lease.jti`, the id of the lease token. Throws TargetFailure.
  * INVARIANT: no part of the answer is in an error.
  */
 export async function resolveCredentials(
   resolver: InternalClient,
   lease: { readonly token: string; readonly jti: string },
-  signal: AbortSignal,
+  limits: ResolveLimits,
 ): Promise<ResolvedCredentials> {
   const { publicKey, privateKey } = await generateKeyPair('ECDH-ES', { crv: 'P-256' })
   const { kty, crv, x, y } = await exportJWK(publicKey)
-  const { jwe } = await ask(resolver, { lease_token: lease.token, recipient_jwk: { kty, crv, x, y } }, signal)
+  const { jwe } = await ask(resolver, { lease_token: lease.token, recipient_jwk: { kty, crv, x, y } }, limits)
   if (typeof jwe !== 'string' || jwe.length > MAX_JWE_CHARACTERS) throw unavailable()
   let payload: Uint8Array | undefined
   try {
@@ -47,9 +53,15 @@ export async function resolveCredentials(
   }
 }
 
-async function ask(resolver: InternalClient, body: unknown, signal: AbortSignal): Promise<{ jwe?: unknown }> {
+async function ask(
+  resolver: InternalClient,
+  body: unknown,
+  { signal, timeoutMs }: ResolveLimits,
+): Promise<{ jwe?: unknown }> {
   try {
-    return await resolver.request({ method: 'POST', path: '/v1/resolve', body, signal })
+    // Repeated only where no connection was made: the lease token works once.
+    const request = { method: 'POST', path: '/v1/resolve', body, signal, timeoutMs, idempotent: true } as const
+    return (await resolver.request<{ jwe?: unknown } | undefined>(request)) ?? {}
   } catch (error) {
     signal.throwIfAborted()
     const code = error instanceof ProblemError ? error.code : 'unknown'
