@@ -4,6 +4,7 @@ import { RUNTIME_TRANSPORTS } from '@rap/data-plane-protocol'
 import { identityOfCertificate, spiffeId } from '@rap/pki'
 import {
   ConnectionLimits,
+  type InternalAgent,
   InternalClient,
   internalAgent,
   isProduction,
@@ -32,13 +33,17 @@ const ANNOUNCE_RETRY_MS = 1000
 /** Time between two announcements, in milliseconds: a database that was restored learns of the worker again. */
 const ANNOUNCE_MS = 60_000
 
+/** A platform certificate, with the trust bundle for the other side. */
+export type InternalTls = TlsMaterial & { readonly ca: string | Buffer }
+
 export interface WorkerDeps {
   readonly config: Config
   readonly logger: Logger
   readonly metrics: Metrics
   /** Commands; and two connections that a blocking read and a subscription hold. */
   readonly redis: { readonly commands: Redis; readonly stream: Redis; readonly subscription: Redis }
-  readonly tls: () => TlsMaterial & { readonly ca: string | Buffer }
+  /** The platform certificate for internal calls. */
+  readonly tls: InternalTls
   readonly signal: AbortSignal
 }
 
@@ -46,6 +51,10 @@ export interface Worker {
   /** Port of the data plane. */
   readonly port: number
   ready(): Promise<Record<string, string>>
+  /** Internal calls from now on are made with this certificate. Throws where it is not this worker's. */
+  setTls(material: InternalTls): void
+  /** Connections of clients from now on get the certificate that is in the files. Rejects where it is not this worker's. */
+  reloadDataPlaneTls(): Promise<void>
   /** Takes no further session, lets live ones go on for a while, then closes what is left and tells it why. */
   drain(): Promise<void>
 }
@@ -53,35 +62,37 @@ export interface Worker {
 /** Joins the parts and starts them. */
 export async function startWorker({ config, logger, metrics, redis, tls, signal }: WorkerDeps): Promise<Worker> {
   const { RDP_WORKER_ID: workerId, DATA_PLANE_ISSUER: issuer } = config
-  const material = tls()
-  const certificateChain = chainOf(config.RDP_WORKER_DATA_PLANE_TLS_CERT_FILE)
-  checkIdentity(config, material.cert, 'RAP_TLS_CERT_FILE')
-  checkIdentity(config, certificateChain[0] ?? '', 'RDP_WORKER_DATA_PLANE_TLS_CERT_FILE')
+  const identified = (next: InternalTls): InternalTls => {
+    checkIdentity(config, next.cert, 'RAP_TLS_CERT_FILE')
+    return next
+  }
+  let material = identified(tls)
+  let certificateChain = readChain(config)
   const counts = new WorkerMetrics(metrics)
   const landing = new Landing()
-  const clientOf = (service: string, baseUrl: string): InternalClient =>
-    new InternalClient({
-      baseUrl,
-      logger,
-      agent: internalAgent({
-        ...material,
-        trustDomain: config.RAP_TRUST_DOMAIN,
-        expectedIdentity: `service/${service}`,
-      }),
+  const agents: InternalAgent[] = []
+  const clientOf = (service: string, baseUrl: string): InternalClient => {
+    const agent = internalAgent({
+      ...material,
+      trustDomain: config.RAP_TRUST_DOMAIN,
+      expectedIdentity: `service/${service}`,
     })
+    agents.push(agent)
+    return new InternalClient({ baseUrl, logger, agent })
+  }
   const controlPlane = new ControlPlane(clientOf('control-plane', config.CONTROL_PLANE_INTERNAL_URL))
-  const keys = await verificationKeys(config, tls, logger)
+  const keys = await verificationKeys(config, () => material, logger)
   const leases = new Leases({
     redis: redis.commands,
     logger,
-    onLost: lease => void attachments.end(lease.attachment_id, 'ERR_SESSION_LEASE_LOST'),
+    onLost: lease => attachments.end(lease.attachment_id, 'ERR_SESSION_LEASE_LOST'),
   })
   const attachments: Attachments = new Attachments({
     controlPlane,
     resolver: clientOf('secret-resolver', config.SECRET_RESOLVER_URL),
     leases,
     targetPolicy: targetPolicy(config),
-    platformCa: () => tls().ca,
+    platformCa: () => material.ca,
     production: isProduction(config.APP_ENV),
     credSspMinimumVersion: config.RDP_WORKER_CREDSSP_MINIMUM_VERSION,
     maxSessions: config.RDP_WORKER_MAX_SESSIONS,
@@ -151,9 +162,12 @@ export async function startWorker({ config, logger, metrics, redis, tls, signal 
     logger,
     workerId,
     attachments: () => attachments.ids(),
-    onEnded: (id, reason) => void attachments.end(id, reason),
+    onEnded: (id, reason) => attachments.end(id, reason),
+    onActive: id => attachments.boundElsewhere(id),
   })
   await watch.start()
+  // Orders that come during a drain are still read, and turned away at once.
+  const stopped = new AbortController()
   // Before the first heartbeat: what is ordered as soon as the control plane sees this worker lies behind it.
   const after = await newestAssignment(redis.stream, workerId)
   void takeAssignments({
@@ -164,7 +178,7 @@ export async function startWorker({ config, logger, metrics, redis, tls, signal 
     issuer,
     logger,
     onAssignment: assignment => void attachments.open(assignment),
-    signal,
+    signal: stopped.signal,
   })
   const heartbeat = new Heartbeat({
     redis: redis.commands,
@@ -190,7 +204,17 @@ export async function startWorker({ config, logger, metrics, redis, tls, signal 
         verification_keys: (await keys.ready()) ? 'ok' : 'not fetched',
       }
     },
+    setTls(next) {
+      material = identified(next)
+      for (const agent of agents) agent.setTls(next)
+    },
+    async reloadDataPlaneTls() {
+      const chain = readChain(config)
+      await dataPlane.reload()
+      certificateChain = chain
+    },
     async drain() {
+      attachments.drain()
       await heartbeat.stop()
       // The listener stays: a desktop that is ready still waits for its client.
       const until = performance.now() + config.RDP_WORKER_DRAIN_SECONDS * 1000
@@ -200,6 +224,8 @@ export async function startWorker({ config, logger, metrics, redis, tls, signal 
       await attachments.endAll('ERR_WORKER_DRAINING')
       leases.close()
       dataPlane.closeAll()
+      stopped.abort()
+      await Promise.all(agents.map(agent => agent.destroy()))
     },
   }
 }
@@ -211,9 +237,12 @@ function checkIdentity(config: Config, certificate: string | Buffer | Uint8Array
   if (received !== expected) throw new Error(`${variable} carries the identity ${received} and not ${expected}`)
 }
 
-/** The certificates of a PEM chain as DER, leaf first. */
-function chainOf(file: string): Uint8Array[] {
-  const pem = readFileSync(file, 'utf8')
+/** The certificates of the data plane as DER, leaf first. Throws where the leaf is not this worker's. */
+function readChain(config: Config): Uint8Array[] {
+  const variable = 'RDP_WORKER_DATA_PLANE_TLS_CERT_FILE'
+  const pem = readFileSync(config[variable], 'utf8')
   const blocks = pem.match(/-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g) ?? []
-  return blocks.map(block => new Uint8Array(new X509Certificate(block).raw))
+  const chain = blocks.map(block => new Uint8Array(new X509Certificate(block).raw))
+  checkIdentity(config, chain[0] ?? '', variable)
+  return chain
 }

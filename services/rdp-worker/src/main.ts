@@ -1,9 +1,18 @@
-import { buildHealthServer, connectRedis, createMetrics, loadTlsFiles, runService } from '@rap/service-kit'
-import { startWorker } from './app.ts'
+import {
+  buildHealthServer,
+  connectRedis,
+  createMetrics,
+  runService,
+  type TlsMaterial,
+  watchTlsFiles,
+} from '@rap/service-kit'
+import { type InternalTls, startWorker } from './app.ts'
 import { checkConfig, configSchema } from './config.ts'
 
 /** A drain may take its whole configured time, which is at most an hour, in milliseconds. */
 const SHUTDOWN_TIMEOUT_MS = 3_630_000
+
+const withCa = (material: TlsMaterial): InternalTls => ({ ...material, ca: material.ca ?? '' })
 
 await runService({
   name: 'rdp-worker',
@@ -18,13 +27,22 @@ await runService({
     onShutdown('redis', () => {
       for (const connection of Object.values(redis)) connection.disconnect()
     })
-    const material = await loadTlsFiles({
+    const internal = await watchTlsFiles({
       certFile: config.RAP_TLS_CERT_FILE,
       keyFile: config.RAP_TLS_KEY_FILE,
       caFile: config.RAP_PLATFORM_CA_FILE,
+      logger,
+      onChange: material => worker.setTls(withCa(material)),
     })
-    const { ca = '' } = material
-    const worker = await startWorker({ config, logger, metrics, redis, tls: () => ({ ...material, ca }), signal })
+    onShutdown('platform certificate', internal.close)
+    const dataPlane = await watchTlsFiles({
+      certFile: config.RDP_WORKER_DATA_PLANE_TLS_CERT_FILE,
+      keyFile: config.RDP_WORKER_DATA_PLANE_TLS_KEY_FILE,
+      logger,
+      onChange: () => worker.reloadDataPlaneTls(),
+    })
+    onShutdown('data-plane certificate', dataPlane.close)
+    const worker = await startWorker({ config, logger, metrics, redis, tls: withCa(internal.material), signal })
     const health = await buildHealthServer({
       service: 'rdp-worker',
       logger,

@@ -7,8 +7,10 @@ const BLOCK_MS = 2000
 const BATCH = 16
 /** Pause after Redis failed, in milliseconds. */
 const RETRY_MS = 500
-/** An assignment lives for a minute; ids are remembered for longer than that. */
-const REMEMBER_MS = 5 * 60_000
+/** An assignment lives for a minute; ids are remembered for longer than that, clocks that differ included. */
+const REMEMBER_MS = 2 * 60_000
+/** Most ids that are remembered, and so most assignments in that time: many times what a worker has room for. */
+const MAX_REMEMBERED = 20_000
 
 export interface IntakeOptions {
   /** A connection of its own: a blocking read holds it. */
@@ -31,7 +33,7 @@ export interface IntakeOptions {
 export async function takeAssignments(options: IntakeOptions): Promise<void> {
   const { redis, workerId, logger, signal } = options
   const stream = streamOf(workerId)
-  const seen = new Map<string, number>()
+  const seen = new SeenIds()
   let last = options.after
   while (!signal.aborted) {
     try {
@@ -39,12 +41,17 @@ export async function takeAssignments(options: IntakeOptions): Promise<void> {
       for (const [id, fields] of answer?.[0]?.[1] ?? []) {
         last = id
         const assignment = await accept(fields[1], options)
-        if (assignment === undefined || !isFirst(seen, assignment.assignment_id)) continue
-        options.onAssignment(assignment)
+        if (assignment === undefined) continue
+        if (seen.isFirst(assignment.assignment_id, performance.now())) options.onAssignment(assignment)
+        else logger.warn({ event: 'assignment_refused', code: 'ERR_ASSIGNMENT_REPEATED' }, 'assignment refused')
       }
+      // A stream that was begun anew by a Redis with another clock may count from below.
+      if (answer === null && isBefore(await newestAssignment(redis, workerId), last)) last = '0-0'
     } catch (error) {
       if (signal.aborted) return
       logger.warn({ event: 'assignments_not_read', err: error }, 'assignments not read')
+      // A read that is not even answered at the end of its wait goes over a connection that is dead.
+      if ((error as Error).message === 'Command timed out') redis.disconnect(true)
       await new Promise(resolve => setTimeout(resolve, RETRY_MS))
     }
   }
@@ -54,6 +61,13 @@ export async function takeAssignments(options: IntakeOptions): Promise<void> {
 export async function newestAssignment(redis: Redis, workerId: string): Promise<string> {
   const [newest] = await redis.xrevrange(streamOf(workerId), '+', '-', 'COUNT', 1)
   return newest?.[0] ?? '0-0'
+}
+
+/** Compares the ids of two entries: milliseconds, then a number. */
+export function isBefore(id: string, other: string): boolean {
+  const [ms = 0n, number = 0n] = id.split('-').map(BigInt)
+  const [otherMs = 0n, otherNumber = 0n] = other.split('-').map(BigInt)
+  return ms < otherMs || (ms === otherMs && number < otherNumber)
 }
 
 const streamOf = (workerId: string): string => `rap:worker:${workerId}:assignments`
@@ -78,13 +92,22 @@ export async function accept(
   return undefined
 }
 
-function isFirst(seen: Map<string, number>, id: string): boolean {
-  const now = performance.now()
-  for (const [old, at] of seen) {
-    if (now - at < REMEMBER_MS) break
-    seen.delete(old)
+/** Remembers ids for a while. INVARIANT: at most MAX_REMEMBERED; beyond them every id counts as one that was seen. */
+export class SeenIds {
+  readonly #at = new Map<string, number>()
+
+  get size(): number {
+    return this.#at.size
   }
-  if (seen.has(id)) return false
-  seen.set(id, now)
-  return true
+
+  /** True for an id that was not seen within REMEMBER_MS; `nowMs` is a monotonic reading. */
+  isFirst(id: string, nowMs: number): boolean {
+    for (const [old, at] of this.#at) {
+      if (nowMs - at < REMEMBER_MS) break
+      this.#at.delete(old)
+    }
+    if (this.#at.has(id) || this.#at.size >= MAX_REMEMBERED) return false
+    this.#at.set(id, nowMs)
+    return true
+  }
 }

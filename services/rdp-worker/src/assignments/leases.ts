@@ -1,9 +1,8 @@
 import type { Logger, Redis } from '@rap/service-kit'
 import type { AssignmentClaims } from '@rap/token-claims'
 
-/** Life of a lease without renewal, and time between two renewals, in milliseconds. */
+/** Life of a lease without renewal, in milliseconds; it is renewed every third of it. */
 const LEASE_MS = 30_000
-const RENEW_MS = 10_000
 
 /** Only an owner renews; a lease that is missing is set again, since Redis may have lost everything while the relay lives. */
 const RENEW = `
@@ -14,6 +13,9 @@ if held == false or held == ARGV[1] then
 end
 return 0`
 
+/** Only an owner gives up. */
+const RELEASE = `if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end return 0`
+
 type Leased = Pick<AssignmentClaims, 'lease_id' | 'worker_id' | 'session_id' | 'attachment_id'>
 
 export interface LeasesOptions {
@@ -21,6 +23,8 @@ export interface LeasesOptions {
   readonly logger: Logger
   /** The lease is somebody else's now: the relay must end. */
   readonly onLost: (lease: Leased) => void
+  /** Default LEASE_MS, renewed every third of it. */
+  readonly leaseMs?: number
 }
 
 /**
@@ -35,7 +39,8 @@ export class Leases {
 
   constructor(options: LeasesOptions) {
     this.#options = options
-    this.#timer = setInterval(() => void this.#renewAll(), RENEW_MS)
+    const { leaseMs = LEASE_MS } = options
+    this.#timer = setInterval(() => void this.#renewAll(), leaseMs / 3)
     this.#timer.unref()
   }
 
@@ -43,13 +48,13 @@ export class Leases {
     this.#held.set(lease.lease_id, lease)
   }
 
-  /** Gives the lease up; others see at once that it ended. */
+  /** Gives the lease up; others see at once that it ended. Never rejects. */
   async release(leaseId: string): Promise<void> {
     const lease = this.#held.get(leaseId)
     this.#held.delete(leaseId)
     if (lease === undefined) return
     try {
-      await this.#options.redis.del(keyOf(lease))
+      await this.#options.redis.eval(RELEASE, 1, keyOf(lease), leaseText(lease))
     } catch (error) {
       this.#options.logger.warn({ event: 'lease_not_released', err: error }, 'lease not released')
     }
@@ -60,18 +65,20 @@ export class Leases {
   }
 
   async #renewAll(): Promise<void> {
-    const { redis, logger, onLost } = this.#options
+    const { redis, logger, onLost, leaseMs = LEASE_MS } = this.#options
     const leases = [...this.#held.values()]
-    try {
-      const kept = await Promise.all(
-        leases.map(lease => redis.eval(RENEW, 1, keyOf(lease), leaseText(lease), LEASE_MS)),
-      )
-      for (const [index, lease] of leases.entries()) {
-        if (kept[index] === 1 || !this.#held.delete(lease.lease_id)) continue
-        onLost(lease)
-      }
-    } catch (error) {
-      logger.warn({ event: 'leases_not_renewed', count: leases.length, err: error }, 'leases not renewed')
+    const answers = await Promise.allSettled(
+      leases.map(lease => redis.eval(RENEW, 1, keyOf(lease), leaseText(lease), leaseMs)),
+    )
+    const failed = answers.filter(answer => answer.status === 'rejected')
+    if (failed[0] !== undefined) {
+      const err: unknown = failed[0].reason
+      logger.warn({ event: 'leases_not_renewed', count: failed.length, err }, 'leases not renewed')
+    }
+    for (const [index, lease] of leases.entries()) {
+      const answer = answers[index]
+      // Only a clear word counts: an answer that failed says nothing about the owner.
+      if (answer?.status === 'fulfilled' && answer.value === 0 && this.#held.delete(lease.lease_id)) onLost(lease)
     }
   }
 }

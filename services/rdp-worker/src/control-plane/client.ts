@@ -33,7 +33,7 @@ export interface AuditReport {
   readonly event:
     | 'channel_refused'
     | 'target_certificate_refused'
-    | 'target_redirection_refused'
+    | 'server_redirection_refused'
     | 'relay_protocol_violation'
     | 'data_plane_bind_refused'
   readonly session_id?: string
@@ -80,10 +80,6 @@ export class ControlPlane {
 
   async reportClosed(attachmentId: string, reason: string, stats: Readonly<Record<string, number>>): Promise<void> {
     await this.#report(attachmentId, { state: 'closed', reason, stats })
-  }
-
-  async attachment(attachmentId: string): Promise<AttachmentState> {
-    return await this.#client.request({ method: 'GET', path: `/internal/v1/attachments/${attachmentId}` })
   }
 
   /** The states of the attachments that this worker holds. */

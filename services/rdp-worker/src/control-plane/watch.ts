@@ -4,6 +4,8 @@ import type { ControlPlane } from './client.ts'
 
 /** Time between two polls of the live attachments, in milliseconds: a lost hint costs this much. */
 const POLL_MS = 5000
+/** Pause after Redis refused the subscription, in milliseconds. */
+const SUBSCRIBE_RETRY_MS = 1000
 /** Longest hint that is read, in characters. */
 const MAX_HINT_CHARACTERS = 1024
 const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/
@@ -18,6 +20,10 @@ export interface WatchOptions {
   readonly workerId: string
   readonly attachments: () => readonly string[]
   readonly onEnded: (attachmentId: string, reason: CloseReason) => void
+  /** A client is bound, as far as the source of truth knows. */
+  readonly onActive: (attachmentId: string) => void
+  /** Default POLL_MS. */
+  readonly pollMs?: number
 }
 
 /**
@@ -30,21 +36,37 @@ export class AttachmentWatch {
   readonly #options: WatchOptions
   readonly #timer: NodeJS.Timeout
   readonly #asking = new Set<string>()
+  #polling = false
+  #closed = false
 
   constructor(options: WatchOptions) {
     this.#options = options
-    this.#timer = setInterval(() => void this.#poll(), POLL_MS)
+    this.#timer = setInterval(() => void this.#poll(), options.pollMs ?? POLL_MS)
     this.#timer.unref()
   }
 
+  /** Listens for hints. A Redis that is away is tried again: until then the polls do the work. */
   async start(): Promise<void> {
-    const { redis, workerId } = this.#options
+    const { redis } = this.#options
     redis.on('message', (_channel: string, text: string) => this.#onHint(text))
-    await redis.subscribe(`rap:worker:${workerId}:control`)
+    await this.#subscribe()
   }
 
   close(): void {
+    this.#closed = true
     clearInterval(this.#timer)
+  }
+
+  async #subscribe(): Promise<void> {
+    const { redis, workerId, logger } = this.#options
+    try {
+      // Once is enough: the client subscribes again after every reconnection.
+      await redis.subscribe(`rap:worker:${workerId}:control`)
+    } catch (error) {
+      if (this.#closed) return
+      logger.warn({ event: 'hints_not_subscribed', err: error }, 'hints not subscribed')
+      setTimeout(() => void this.#subscribe(), SUBSCRIBE_RETRY_MS).unref()
+    }
   }
 
   #onHint(text: string): void {
@@ -58,15 +80,18 @@ export class AttachmentWatch {
 
   async #poll(): Promise<void> {
     const ids = this.#options.attachments()
-    if (ids.length > 0) await this.#ask(ids)
+    if (ids.length === 0 || this.#polling) return
+    this.#polling = true
+    await this.#ask(ids)
+    this.#polling = false
   }
 
   async #ask(ids: readonly string[]): Promise<void> {
-    const { controlPlane, logger, onEnded } = this.#options
+    const { controlPlane, logger, onEnded, onActive } = this.#options
     try {
       for (const { attachment_id, state, reason } of await controlPlane.attachments(ids)) {
-        if (!LIVE.has(state))
-          onEnded(attachment_id, isCloseReason(reason ?? '') ? (reason as CloseReason) : reasonOf(state))
+        if (state === 'active') onActive(attachment_id)
+        else if (!LIVE.has(state)) onEnded(attachment_id, closeReasonOf(state, reason))
       }
     } catch (error) {
       logger.warn({ event: 'attachments_not_polled', count: ids.length, err: error }, 'attachments not polled')
@@ -74,5 +99,7 @@ export class AttachmentWatch {
   }
 }
 
-const reasonOf = (state: string): CloseReason =>
-  state === 'superseded' ? 'ERR_SESSION_TAKEN_OVER' : 'ERR_SESSION_TERMINATED'
+function closeReasonOf(state: string, reason: string | null): CloseReason {
+  if (reason !== null && isCloseReason(reason)) return reason
+  return state === 'superseded' ? 'ERR_SESSION_TAKEN_OVER' : 'ERR_SESSION_TERMINATED'
+}

@@ -1,4 +1,4 @@
-import { isCloseReason, type RuntimeTransport } from '@rap/data-plane-protocol'
+import { type CloseReason, isCloseReason, type RuntimeTransport } from '@rap/data-plane-protocol'
 import { type Logger, ProblemError } from '@rap/service-kit'
 import {
   type Channel,
@@ -9,6 +9,7 @@ import {
   verifyDpopProof,
   verifyToken,
 } from '@rap/token-claims'
+import { decodeJwt } from 'jose'
 import type { BindGrant, ControlPlane } from '../control-plane/client.ts'
 import type { Attachments, BindClaim } from '../relays/attachments.ts'
 import type { WorkerMetrics } from '../worker-metrics.ts'
@@ -59,35 +60,43 @@ export class Binder {
 
   /** Throws BindRefusal. INVARIANT: without an answer of the control plane there is no bind. */
   async bind(attempt: BindAttempt): Promise<Bind> {
+    const { metrics, logger } = this.#options
     let claims: DataPlaneClaims | undefined
+    let proofJti: string | undefined
     try {
-      claims = await this.#verifyToken(attempt.token)
-      const proofJti = await this.#verifyProof(attempt, claims)
+      const token = await this.#verifyToken(attempt.token)
+      claims = token.claims
+      proofJti = await this.#verifyProof(attempt, claims)
+      // Only whoever has the key is told that the token was good, and to get a new one.
+      if (token.expired) throw new BindRefusal('ERR_BIND_TOKEN_EXPIRED', { verified: true })
       const channels = this.#checkClaims(attempt, claims)
       const bind = await this.#authorise(attempt, { claims, proofJti, channels })
-      this.#options.metrics.bind(attempt.transport, 'bound')
+      metrics.bind(attempt.transport, 'bound')
       return bind
     } catch (error) {
-      const refusal =
-        error instanceof BindRefusal
-          ? error
-          : new BindRefusal('ERR_BIND_UNAVAILABLE', { verified: claims !== undefined })
-      if (!(error instanceof BindRefusal))
-        this.#options.logger.error({ event: 'bind_failed', err: error }, 'bind failed')
-      this.#options.metrics.bind(attempt.transport, refusal.reason)
+      const isRefusal = error instanceof BindRefusal
+      const refusal = isRefusal ? error : new BindRefusal('ERR_BIND_UNAVAILABLE', { verified: proofJti !== undefined })
+      if (!isRefusal) logger.error({ event: 'bind_failed', err: error }, 'bind failed')
+      metrics.bind(attempt.transport, refusal.reason)
       this.#record(attempt, claims, refusal)
       throw refusal
     }
   }
 
-  async #verifyToken(token: string): Promise<DataPlaneClaims> {
+  async #verifyToken(token: string): Promise<{ readonly claims: DataPlaneClaims; readonly expired: boolean }> {
     const { keys, issuer } = this.#options
+    const verifyAt = (seconds: number) => verifyToken('data_plane', token, { keys, issuer, nowSeconds: seconds })
     try {
-      return await verifyToken('data_plane', token, { keys, issuer, nowSeconds: nowSeconds() })
+      return { claims: await verifyAt(nowSeconds()), expired: false }
     } catch (error) {
       if (!(error instanceof TokenError)) throw error
-      // Its signature held: it was a token of ours, and its owner is told to get a new one.
-      if (error.code === 'ERR_TOKEN_EXPIRED') throw new BindRefusal('ERR_BIND_TOKEN_EXPIRED', { verified: true })
+      if (error.code !== 'ERR_TOKEN_EXPIRED') throw new BindRefusal('ERR_BIND_TOKEN_INVALID', { causeCode: error.code })
+    }
+    try {
+      // Its signature held: it was a token of ours, and is read as in its last second.
+      return { claims: await verifyAt((decodeJwt(token).exp ?? 0) - 1), expired: true }
+    } catch (error) {
+      if (!(error instanceof TokenError)) throw error
       throw new BindRefusal('ERR_BIND_TOKEN_INVALID', { causeCode: error.code })
     }
   }
@@ -118,8 +127,11 @@ export class Binder {
   ): Promise<Bind> {
     const { attachments, controlPlane } = this.#options
     const claim = attachments.claim(claims.attachment_id)
+    // Its target is being logged on to, or another client is being let in: the token is left for a second try.
+    if (claim === 'busy') throw new BindRefusal('ERR_BIND_UNAVAILABLE', { verified: true, causeCode: 'busy' })
+    const held = typeof claim === 'string' ? undefined : claim
     try {
-      // Asked also where this worker holds no such attachment: the source of truth knows the precise reason, and audits it.
+      // Asked also where nothing can be bound here: the source of truth knows the precise reason, and audits it.
       const grant = await controlPlane.bind({
         token,
         proof_jti: proofJti,
@@ -127,14 +139,19 @@ export class Binder {
         requested_channels: channels,
         client_address: clientAddress,
       })
-      if (claim === undefined || grant.attachment_id !== claim.assignment.attachment_id)
-        throw new BindRefusal('ERR_BIND_UNAVAILABLE', { verified: true })
-      return { claim, grant }
+      if (claim === 'absent') void attachments.absent(claims)
+      if (held === undefined || grant.attachment_id !== held.assignment.attachment_id)
+        throw new BindRefusal('ERR_BIND_UNAVAILABLE', {
+          verified: true,
+          causeCode: typeof claim === 'string' ? claim : 'grant',
+        })
+      return { claim: held, grant }
     } catch (error) {
-      claim?.release()
+      held?.release()
       if (!(error instanceof ProblemError)) throw error
-      const reason = isCloseReason(error.code) ? error.code : 'ERR_BIND_UNAVAILABLE'
-      throw new BindRefusal(reason, { verified: true, causeCode: AUDITED_THERE })
+      const isRefusal = isCloseReason(error.code) && error.code.startsWith('ERR_BIND_')
+      const reason = isRefusal ? (error.code as CloseReason) : 'ERR_BIND_UNAVAILABLE'
+      throw new BindRefusal(reason, { verified: true, causeCode: isRefusal ? AUDITED_THERE : error.code })
     }
   }
 

@@ -30,15 +30,21 @@ export interface DataPlaneOptions extends ConnectionContext {
 /** The worker's public listener. */
 export class DataPlane {
   readonly #options: DataPlaneOptions
-  readonly #app: TemplatedApp
+  /** The newest last; an older one has the connections that began with an older certificate. */
+  readonly #apps: TemplatedApp[] = []
   readonly #connections = new Set<Connection>()
   #listener: us_listen_socket | undefined
 
   constructor(options: DataPlaneOptions) {
     this.#options = options
-    this.#app = SSLApp({
-      cert_file_name: options.certFile,
-      key_file_name: options.keyFile,
+  }
+
+  /** An application with the certificate as its files are now. */
+  #build(): TemplatedApp {
+    const { certFile, keyFile } = this.#options
+    return SSLApp({
+      cert_file_name: certFile,
+      key_file_name: keyFile,
       // An idle desktop then holds no TLS buffers: SSL_MODE_RELEASE_BUFFERS.
       ssl_prefer_low_memory_usage: true,
     })
@@ -84,14 +90,29 @@ export class DataPlane {
   }
 
   /** Listens, and answers the port. */
-  async listen(): Promise<number> {
-    const { host, port } = this.#options
-    this.#listener = await new Promise<us_listen_socket>((resolve, reject) => {
-      this.#app.listen(host, port, socket =>
-        socket ? resolve(socket) : reject(new Error(`cannot listen on ${host}:${port}`)),
-      )
+  async listen(port = this.#options.port): Promise<number> {
+    const { host } = this.#options
+    const app = this.#build()
+    const listener = await new Promise<us_listen_socket>((resolve, reject) => {
+      app.listen(host, port, socket => {
+        if (socket) resolve(socket)
+        else reject(new Error(`cannot listen on ${host}:${port}`))
+      })
     })
-    return us_socket_local_port(this.#listener)
+    this.#apps.push(app)
+    this.#listener = listener
+    return us_socket_local_port(listener)
+  }
+
+  /**
+   * Takes the certificate anew from its files, for connections from now on; those that are there go on. For a moment two listeners share the
+   * port (SO_REUSEPORT), so that nobody is refused.
+   */
+  async reload(): Promise<void> {
+    const old = this.#listener
+    if (old === undefined) return
+    await this.listen(us_socket_local_port(old))
+    us_listen_socket_close(old)
   }
 
   /** Takes no further connection; those that are there go on. */
@@ -103,7 +124,8 @@ export class DataPlane {
   /** Tells every connection that the worker goes away. */
   closeAll(): void {
     for (const connection of this.#connections) connection.close('ERR_WORKER_DRAINING')
-    this.#app.close()
+    this.#listener = undefined
+    for (const app of this.#apps.splice(0)) app.close()
   }
 
   #open(ws: WebSocket<SocketData>): void {

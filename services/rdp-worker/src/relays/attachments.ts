@@ -2,19 +2,20 @@ import type { CloseReason } from '@rap/data-plane-protocol'
 import { type RelayEvent, WireError } from '@rap/rdp'
 import type { InternalClient, Logger } from '@rap/service-kit'
 import { type AssignmentClaims, decodeJti } from '@rap/token-claims'
-import type { AuditReport, ControlPlane } from '../control-plane/client.ts'
-import { resolveCredentials } from '../credentials/resolve.ts'
+import type { ControlPlane } from '../control-plane/client.ts'
+import { type ResolvedCredentials, resolveCredentials } from '../credentials/resolve.ts'
 import type { TargetPolicy } from '../target/address.ts'
 import { TargetFailure } from '../target/failure.ts'
-import { openTarget, type WarmTarget } from '../target/open.ts'
+import { OPEN_TIMEOUT_MS, openTarget, type WarmTarget } from '../target/open.ts'
 import type { WorkerMetrics } from '../worker-metrics.ts'
 import type { Landing } from './landing.ts'
 import { type ClientPort, Relay } from './relay.ts'
+import { Reports } from './reports.ts'
 
 /** How long a target that is logged on waits for its client, in milliseconds. */
 const WARM_MS = 60_000
-/** Pause between two tries to report an end, in milliseconds; the control plane may be restarting. */
-const REPORT_RETRY_MS = [200, 1000, 3000] as const
+/** Longest time for the credential, in milliseconds; what it takes is taken from the time for the target. */
+const RESOLVE_TIMEOUT_MS = 5000
 
 /** `binding` while a bind is being authorised; nobody else may bind meanwhile. */
 type State = 'opening' | 'warm' | 'binding' | 'bound' | 'closed'
@@ -27,13 +28,18 @@ export interface LiveAttachment {
 
 interface Held {
   readonly assignment: AssignmentClaims
+  readonly startedAt: number
   /** Aborted when the attachment ends, whatever it was doing. */
   readonly ended: AbortController
   state: State
   target: WarmTarget | undefined
-  credentials: Awaited<ReturnType<typeof resolveCredentials>> | undefined
+  credentials: ResolvedCredentials | undefined
   relay: Relay | undefined
   warmTimer: NodeJS.Timeout | undefined
+  /** Stops looking after a target that waits. */
+  unwatch: () => void
+  /** The report of `ready`; later ones wait for it, so that they arrive in order. */
+  reported: Promise<unknown>
 }
 
 export interface AttachmentsOptions {
@@ -48,15 +54,22 @@ export interface AttachmentsOptions {
   readonly landing: Landing
   readonly metrics: WorkerMetrics
   readonly logger: Logger
+  /** Default WARM_MS. */
+  readonly warmMs?: number
 }
 
 /** Every attachment of this worker, from its assignment to its end. INVARIANT: at most `maxSessions` are live. */
 export class Attachments {
   readonly #options: AttachmentsOptions
+  readonly #reports: Reports
   readonly #held = new Map<string, Held>()
+  /** Reports and releases under way; none of them rejects. */
+  readonly #ending = new Set<Promise<void>>()
+  #draining = false
 
   constructor(options: AttachmentsOptions) {
     this.#options = options
+    this.#reports = new Reports(options.controlPlane, options.logger)
   }
 
   get size(): number {
@@ -76,74 +89,99 @@ export class Attachments {
     return this.#held.get(attachmentId)
   }
 
-  /** Takes an assignment: resolves, dials, logs on, and reports `ready` or why not. */
+  /** Takes an assignment: resolves, dials, logs on, and reports `ready` or why not. Never rejects. */
   async open(assignment: AssignmentClaims): Promise<void> {
-    const { leases, maxSessions, logger, metrics, controlPlane } = this.#options
+    const { leases, maxSessions } = this.#options
     const { attachment_id: id } = assignment
-    const startedAt = performance.now()
     if (this.#held.has(id)) return
-    if (this.#held.size >= maxSessions)
-      return await this.#reportFailed(assignment, new TargetFailure('ERR_WORKER_FULL'))
+    if (this.#draining) return await this.#turnAway(assignment, new TargetFailure('ERR_WORKER_DRAINING'))
+    if (this.#held.size >= maxSessions) return await this.#turnAway(assignment, new TargetFailure('ERR_WORKER_FULL'))
     const held: Held = {
       assignment,
+      startedAt: performance.now(),
       ended: new AbortController(),
       state: 'opening',
       target: undefined,
       credentials: undefined,
       relay: undefined,
       warmTimer: undefined,
+      unwatch: () => undefined,
+      reported: Promise.resolve(),
     }
     this.#held.set(id, held)
     leases.hold(assignment)
     try {
       await this.#warmUp(held)
-      held.ended.signal.throwIfAborted()
-      await controlPlane.reportReady(id)
-      held.ended.signal.throwIfAborted()
-      held.state = 'warm'
-      held.warmTimer = setTimeout(() => void this.end(id, 'ERR_SESSION_DETACHED'), WARM_MS)
-      metrics.targetOpened('ready', performance.now() - startedAt)
-      logger.info({ event: 'target_ready', attachment_id: id, session_id: assignment.session_id }, 'target ready')
+      this.#watchWarm(held)
     } catch (error) {
-      await this.#openFailed(held, error)
+      // Ended meanwhile, which is reported: only what came too late is left to be cleared away.
+      if (held.state === 'closed') clear(held)
+      else this.#fail(held, error)
+      return
     }
+    await this.#reportReady(held)
   }
 
   /**
-   * Gives the attachment to the client that asks for it, if it waits for one. The answer is a claim: `bound` makes the relay, `release` lets it wait on.
+   * Gives the attachment to the client that asks for it. The answer is a claim, or why there is none: `absent` here, `bound` already, or `busy` with
+   * its target or with another client.
    */
-  claim(attachmentId: string): BindClaim | undefined {
+  claim(attachmentId: string): BindClaim | 'absent' | 'bound' | 'busy' {
     const held = this.#held.get(attachmentId)
-    if (held?.state !== 'warm') return undefined
+    if (held === undefined) return 'absent'
+    if (held.state !== 'warm') return held.state === 'bound' ? 'bound' : 'busy'
     held.state = 'binding'
+    clearTimeout(held.warmTimer)
     return {
       assignment: held.assignment,
       bound: options => this.#bound(held, options),
       release: () => {
-        if (held.state === 'binding') held.state = 'warm'
+        if (held.state === 'binding') this.#wait(held)
       },
-      abandon: () => void this.#finish(held, 'client', {}),
+      abandon: () => this.#finish(held, 'client', {}),
     }
   }
 
+  /**
+   * The source of truth says that a client is bound. Where none is, its answer to the bind was lost, and no other bind of this attachment will be
+   * granted: it ends, so that the user can attach again.
+   */
+  boundElsewhere(attachmentId: string): void {
+    const held = this.#held.get(attachmentId)
+    if (held?.state === 'warm') this.#finish(held, 'ERR_BIND_UNAVAILABLE', {})
+  }
+
+  /** A bind was granted for an attachment that this worker does not hold: it tells so. */
+  async absent(place: { readonly attachment_id: string; readonly session_id: string }): Promise<void> {
+    if (!this.#held.has(place.attachment_id)) await this.#reports.closed(place, 'ERR_BIND_UNAVAILABLE', {})
+  }
+
   /** Ends an attachment: closes both ends, gives the lease up, and reports it. Safe to call twice. */
-  async end(attachmentId: string, reason: CloseReason): Promise<void> {
+  end(attachmentId: string, reason: CloseReason): void {
     const held = this.#held.get(attachmentId)
     if (held === undefined) return
     if (held.relay !== undefined) held.relay.end(reason)
-    else await this.#finish(held, reason, {})
+    else this.#finish(held, reason, {})
   }
 
-  /** Ends every attachment, as a worker that stops does. */
+  /** From now on every assignment is turned away; what is there goes on. */
+  drain(): void {
+    this.#draining = true
+  }
+
+  /** Ends every attachment, as a worker that stops does, and waits until all is reported. */
   async endAll(reason: CloseReason): Promise<void> {
-    await Promise.all(this.ids().map(id => this.end(id, reason)))
+    for (const id of this.ids()) this.end(id, reason)
+    while (this.#ending.size > 0) await Promise.all(this.#ending)
   }
 
   async #warmUp(held: Held): Promise<void> {
     const { resolver, targetPolicy, platformCa, production, credSspMinimumVersion } = this.#options
-    const { assignment, ended } = held
+    const { assignment, ended, startedAt } = held
+    const { signal } = ended
     const lease = { token: assignment.lease_token, jti: decodeJti(assignment.lease_token) }
-    held.credentials = await resolveCredentials(resolver, lease, ended.signal)
+    held.credentials = await resolveCredentials(resolver, lease, { signal, timeoutMs: RESOLVE_TIMEOUT_MS })
+    signal.throwIfAborted()
     held.target = await openTarget({
       target: assignment.target,
       credentials: held.credentials,
@@ -151,72 +189,110 @@ export class Attachments {
       platformCa: platformCa(),
       production,
       credSspMinimumVersion,
-      signal: ended.signal,
+      signal,
+      timeoutMs: OPEN_TIMEOUT_MS - Math.round(performance.now() - startedAt),
     })
-    // A target that goes away while it waits ends the attachment; reading nothing, one is told by `close` only.
-    held.target.socket.once('close', () => {
-      if (held.relay === undefined) void this.end(assignment.attachment_id, 'ERR_RELAY_TARGET_CLOSED')
-    })
+    signal.throwIfAborted()
   }
 
-  async #openFailed(held: Held, error: unknown): Promise<void> {
-    const { logger } = this.#options
-    // Ended meanwhile by the control plane, which needs no report.
+  /** A target that goes away or speaks while it waits ends the attachment. */
+  #watchWarm(held: Held): void {
+    const { target } = held
+    if (target === undefined) return
+    const { socket, refusalOf } = target
+    const onReadable = (): void => {
+      const bytes: Buffer | null = socket.read()
+      if (bytes !== null) this.#fail(held, refusalOf(bytes))
+    }
+    const onClose = (): void => this.#finish(held, 'ERR_RELAY_TARGET_CLOSED', {})
+    socket.on('readable', onReadable).once('close', onClose)
+    held.unwatch = () => void socket.off('readable', onReadable).off('close', onClose)
+    // Gone between the logon and here.
+    if (socket.destroyed) this.#fail(held, new TargetFailure('ERR_TARGET_CLOSED'))
+  }
+
+  /** The client may come before the answer to the report does, so the attachment waits for it from here on. */
+  async #reportReady(held: Held): Promise<void> {
     if (held.state === 'closed') return
-    this.#forget(held)
+    const { metrics, logger } = this.#options
+    const { attachment_id, session_id } = held.assignment
+    this.#wait(held)
+    const report = this.#reports.ready(held.assignment)
+    held.reported = report
+    const answer = await report
+    if (answer === 'taken') metrics.targetOpened('ready', performance.now() - held.startedAt)
+    logger.info({ event: 'target_ready', attachment_id, session_id, outcome: answer }, 'target ready')
+    // A client that is let in meanwhile shows that the control plane has heard of it.
+    if (answer === 'taken' || held.state !== 'warm') return
+    this.#finish(held, answer === 'refused' ? 'ERR_SESSION_TERMINATED' : 'ERR_BIND_UNAVAILABLE', {})
+  }
+
+  #wait(held: Held): void {
+    const { warmMs = WARM_MS } = this.#options
+    held.state = 'warm'
+    held.warmTimer = setTimeout(() => this.#finish(held, 'ERR_SESSION_DETACHED', {}), warmMs)
+    held.warmTimer.unref()
+  }
+
+  #fail(held: Held, error: unknown): void {
+    if (held.state === 'closed') return
+    const { logger, metrics } = this.#options
+    const { assignment } = held
+    const { attachment_id, session_id } = assignment
     const failure =
       error instanceof TargetFailure ? error : new TargetFailure('ERR_WORKER_INTERNAL', {}, { cause: error })
-    const { attachment_id, session_id } = held.assignment
-    this.#options.metrics.targetOpened(failure.code, 0)
-    logger.warn(
-      { event: 'target_failed', attachment_id, session_id, code: failure.code, facts: failure.facts, err: error },
-      'target failed',
-    )
-    if (failure.code.startsWith('ERR_TARGET_CERTIFICATE_')) {
-      await this.#audit(held, 'target_certificate_refused', failure.code, failure.facts)
-    }
-    await this.#reportFailed(held.assignment, failure)
-    await this.#options.leases.release(held.assignment.lease_id)
+    const { code, facts } = failure
+    metrics.targetOpened(code, 0)
+    logger.warn({ event: 'target_failed', attachment_id, session_id, code, facts, err: error }, 'target failed')
+    this.#forget(held, async () => {
+      if (code.startsWith('ERR_TARGET_CERTIFICATE_')) {
+        await this.#reports.audit(assignment, 'target_certificate_refused', code, facts)
+      }
+      await this.#reports.failed(assignment, failure.failure)
+    })
   }
 
   #bound(held: Held, { client, channels, clientRequestedProtocols }: BoundOptions): Relay | undefined {
     const { target } = held
     if (held.state !== 'binding' || target === undefined) return undefined
-    clearTimeout(held.warmTimer)
+    held.unwatch()
     held.state = 'bound'
-    const relay = new Relay({
-      target,
-      client,
-      landing: this.#options.landing,
-      credentials: held.credentials,
-      channels: new Set(channels),
-      renderQualityProfile: held.assignment.target.render_quality_profile,
-      clientRequestedProtocols,
-      onEvent: event => this.#onRelayEvent(held, event),
-      onEnd: (reason, error) => {
-        if (error !== undefined) this.#onRelayError(held, reason, error)
-        this.#options.metrics.relayEnded(reason, relay.stats)
-        void this.#finish(held, reason, relay.stats)
-      },
-    })
-    held.relay = relay
-    return relay
+    try {
+      const relay: Relay = new Relay({
+        target,
+        client,
+        landing: this.#options.landing,
+        credentials: held.credentials,
+        channels: new Set(channels),
+        renderQualityProfile: held.assignment.target.render_quality_profile,
+        clientRequestedProtocols,
+        onEvent: event => this.#onRelayEvent(held, event),
+        onEnd: (reason, error) => {
+          if (error !== undefined) this.#onRelayError(held, reason, error)
+          this.#options.metrics.relayEnded(reason, relay.stats)
+          this.#finish(held, reason, relay.stats)
+        },
+      })
+      held.relay = relay
+      return relay
+    } catch (error) {
+      this.#finish(held, 'ERR_INTERNAL', {})
+      throw error
+    }
   }
 
-  #onRelayEvent(held: Held, event: RelayEvent): void {
-    const { attachment_id } = held.assignment
+  #onRelayEvent({ assignment }: Held, event: RelayEvent): void {
+    const { attachment_id } = assignment
     switch (event.type) {
       case 'credentials_used':
         return
-      case 'channel_refused':
-        void this.#audit(held, 'channel_refused', 'ERR_CHANNEL_REFUSED', {
-          kind: event.kind,
-          channel: event.name,
-          direction: event.direction,
-        })
+      case 'channel_refused': {
+        const { kind, name: channel, direction } = event
+        void this.#reports.audit(assignment, 'channel_refused', 'ERR_CHANNEL_REFUSED', { kind, channel, direction })
         return
+      }
       case 'server_redirection_refused':
-        void this.#audit(held, 'target_redirection_refused', 'ERR_RELAY_SERVER_REDIRECTION', {})
+        void this.#reports.audit(assignment, 'server_redirection_refused', 'ERR_RELAY_SERVER_REDIRECTION', {})
         return
       default: {
         const { type, ...facts } = event
@@ -225,8 +301,8 @@ export class Attachments {
     }
   }
 
-  #onRelayError(held: Held, code: string, error: unknown): void {
-    const { attachment_id } = held.assignment
+  #onRelayError({ assignment }: Held, code: string, error: unknown): void {
+    const { attachment_id } = assignment
     const { logger } = this.#options
     if (!(error instanceof WireError)) {
       logger.error({ event: 'relay_failed', attachment_id, code, err: error }, 'relay failed')
@@ -235,67 +311,55 @@ export class Attachments {
     logger.warn({ event: 'relay_refused', attachment_id, code, err: error }, 'relay refused')
     if (code === 'ERR_RELAY_SERVER_REDIRECTION') return
     const { structure = '', field = '' } = error.facts
-    void this.#audit(held, 'relay_protocol_violation', code, { wire_code: error.code, structure, field })
+    const details = { wire_code: error.code, structure, field }
+    void this.#reports.audit(assignment, 'relay_protocol_violation', code, details)
   }
 
-  async #finish(held: Held, reason: CloseReason | 'client', stats: object): Promise<void> {
+  #finish(held: Held, reason: CloseReason | 'client', stats: object): void {
     if (held.state === 'closed') return
-    this.#forget(held)
-    const { attachment_id, lease_id, session_id } = held.assignment
+    const { assignment } = held
+    const { attachment_id, session_id } = assignment
     this.#options.logger.info(
       { event: 'attachment_ended', attachment_id, session_id, reason, ...stats },
       'attachment ended',
     )
-    await this.#options.leases.release(lease_id)
-    const word = reason === 'client' ? 'client_closed' : reason
-    await this.#reported(() => this.#options.controlPlane.reportClosed(attachment_id, word, { ...stats }))
+    this.#forget(held, () => this.#reports.closed(assignment, reason === 'client' ? 'client_closed' : reason, stats))
   }
 
-  #forget(held: Held): void {
+  /** Lets go of all that the attachment held at once; then the lease is given up and the end is reported. */
+  #forget(held: Held, report: () => Promise<void>): void {
     held.state = 'closed'
     this.#held.delete(held.assignment.attachment_id)
-    clearTimeout(held.warmTimer)
     held.ended.abort()
-    held.credentials?.destroy()
-    held.target?.socket.destroy()
+    clear(held)
+    this.#track(
+      Promise.all([this.#options.leases.release(held.assignment.lease_id), held.reported.then(report)]).then(
+        () => undefined,
+      ),
+    )
   }
 
-  async #reportFailed(assignment: AssignmentClaims, { failure }: TargetFailure): Promise<void> {
-    await this.#reported(() => this.#options.controlPlane.reportFailed(assignment.attachment_id, failure))
+  async #turnAway(assignment: AssignmentClaims, { code, failure }: TargetFailure): Promise<void> {
+    this.#options.metrics.targetOpened(code, 0)
+    const report = this.#reports.failed(assignment, failure)
+    this.#track(report)
+    await report
   }
 
-  /** A report that is lost costs nothing but time: the lease is given up, and the control plane sees that. */
-  async #reported(report: () => Promise<void>): Promise<void> {
-    for (const pause of [...REPORT_RETRY_MS, undefined]) {
-      try {
-        await report()
-        return
-      } catch (error) {
-        const status = (error as { status?: number }).status
-        // Refused, so it is known there: the attachment was ended from that side.
-        if (status !== undefined && status < 500) return
-        if (pause === undefined) {
-          this.#options.logger.warn({ event: 'report_lost', err: error }, 'report lost')
-          return
-        }
-        await new Promise(resolve => setTimeout(resolve, pause))
-      }
-    }
+  #track(work: Promise<void>): void {
+    const tracked = work
+      .catch(error => this.#options.logger.error({ event: 'attachment_end_failed', err: error }, 'end failed'))
+      .finally(() => this.#ending.delete(tracked))
+    this.#ending.add(tracked)
   }
+}
 
-  async #audit(
-    held: Held,
-    event: AuditReport['event'],
-    code: string,
-    details: Readonly<Record<string, string | number | boolean>>,
-  ): Promise<void> {
-    const { session_id, attachment_id } = held.assignment
-    try {
-      await this.#options.controlPlane.audit({ event, session_id, attachment_id, code, details })
-    } catch (error) {
-      this.#options.logger.warn({ event: 'audit_not_written', code, err: error }, 'audit not written')
-    }
-  }
+/** Closes the target and zeroes the credential; safe to call twice, and for what came after the end. */
+function clear(held: Held): void {
+  clearTimeout(held.warmTimer)
+  held.unwatch()
+  held.credentials?.destroy()
+  held.target?.socket.destroy()
 }
 
 /** What a transport brings to a relay. */

@@ -168,6 +168,11 @@ export const FAILURES = {
     detail: 'The worker reached its session limit between the choice and the start.',
     remedy: 'Try again.',
   },
+  ERR_WORKER_DRAINING: {
+    title: 'The worker is shutting down',
+    detail: 'The worker was told to stop between the choice and the start.',
+    remedy: 'Try again; another worker takes the session.',
+  },
   ERR_WORKER_INTERNAL: {
     title: 'The session could not be started',
     detail: 'The worker met an unexpected failure.',
