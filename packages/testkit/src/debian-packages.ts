@@ -45,6 +45,7 @@ export const debianPackages = [
     purposes: ['test'],
   },
   { what: 'cookies of X servers, which xrdp makes', provides: ['xauth'], packages: ['xauth'], purposes: ['test'] },
+  { what: 'packets of an interface', provides: ['tcpdump'], packages: ['tcpdump'], purposes: ['test'] },
   { what: 'signals by user', provides: ['pkill'], packages: ['procps'], purposes: ['test'] },
   { what: 'nginx', provides: ['/usr/sbin/nginx'], packages: ['nginx'], purposes: ['bench'] },
   {
