@@ -42,6 +42,7 @@ export { Counter, createMetrics, Gauge, Histogram, type Metrics } from './metric
 export { type MigrateOptions, type MigrateResult, MigrationError, migrate } from './migrate.ts'
 export { type PeerIdentity, peerIdentity, type RequiredIdentity, requireIdentity } from './mtls.ts'
 export type { OpenApiOptions } from './openapi.ts'
+export { healthFields, identityFields, issuerField, platformFields } from './platform-fields.ts'
 export { connectPostgres, type PostgresOptions, type Sql, type TransactionSql } from './postgres.ts'
 export { type ErrorMapper, type RefusalHook, sendProblem, toProblem } from './problem-handler.ts'
 export { connectRedis, type Redis, type RedisSettings } from './redis.ts'

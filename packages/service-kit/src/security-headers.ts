@@ -14,6 +14,9 @@ const HEADERS: Readonly<Record<string, string>> = {
 /** One year, in seconds. */
 const HSTS = 'max-age=31536000'
 
+/** Names of this very machine: what listens on its other ports is none of our business. */
+const LOCAL_HOST = /^(localhost|127\.0\.0\.1|\[::1\])(:\d+)?$/i
+
 interface HeaderOptions {
   hasTls: boolean
 }
@@ -21,7 +24,9 @@ interface HeaderOptions {
 /** Sets every header that the answer does not have yet. */
 export function setSecurityHeaders(reply: FastifyReply, { hasTls }: HeaderOptions): void {
   for (const [name, value] of Object.entries(HEADERS)) if (!reply.hasHeader(name)) reply.header(name, value)
-  if (hasTls && !reply.hasHeader('strict-transport-security')) reply.header('strict-transport-security', HSTS)
+  // HSTS is for a host, whatever the port: on localhost it would keep the developer's browser from every plain server there.
+  if (!hasTls || LOCAL_HOST.test(reply.request.headers.host ?? '')) return
+  if (!reply.hasHeader('strict-transport-security')) reply.header('strict-transport-security', HSTS)
 }
 
 export function addSecurityHeaders(app: FastifyInstance, options: HeaderOptions): void {

@@ -10,6 +10,7 @@ import fastify, {
   type FastifyServerOptions,
   LogController,
 } from 'fastify'
+import { endConnectionsOnClose } from './drain.ts'
 import { commonProblems } from './errors.ts'
 import { addHealthRoutes, type ReadyCheck } from './health.ts'
 import type { Logger } from './log.ts'
@@ -228,6 +229,7 @@ export async function buildServer(options: ServerOptions): Promise<RapServer> {
   })
   addSecurityHeaders(app as never, { hasTls: tls !== undefined })
   addRequestLog(app, metrics)
+  endConnectionsOnClose(app as never)
   app.setErrorHandler(problemHandler(options) as never)
   app.setNotFoundHandler(async (request, reply) => {
     const allowed = routes.methodsFor(request.url)

@@ -43,7 +43,12 @@ t.test('TLS 1.3 is chosen, TLS 1.2 with forward secrecy is possible, anything ol
 t.test('a server with TLS asks browsers to keep to it', async t => {
   const { issue } = await platform()
   const app = await build(t, { tls: await issue('service/control-plane') })
-  t.match((await app.inject('/healthz')).headers['strict-transport-security'], /^max-age=\d+/)
+  const hstsFor = async (host: string) =>
+    (await app.inject({ url: '/healthz', headers: { host } })).headers['strict-transport-security']
+  t.match(await hstsFor('rap.example.com'), /^max-age=\d+/)
+  for (const host of ['localhost', 'localhost:8443', '127.0.0.1:8443', '[::1]:8443']) {
+    t.equal(await hstsFor(host), undefined, `${host} has other servers on other ports`)
+  }
 })
 
 t.test('new connections get a reloaded certificate, and open ones go on', async t => {

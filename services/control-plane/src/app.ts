@@ -20,7 +20,6 @@ import { addressKey } from './auth/client-address.ts'
 import { authRoutes } from './auth/routes.ts'
 import type { Config } from './config.ts'
 import type { Context } from './context.ts'
-import { endConnectionsOnClose } from './http/drain.ts'
 import { type Identify, identifyByCertificate } from './http/peer.ts'
 import { refuseBrokenText } from './http/text.ts'
 import { organizationRoutes } from './organizations/routes.ts'
@@ -33,7 +32,7 @@ import { internalSessionRoutes } from './sessions/internal-routes.ts'
 import { startReaper } from './sessions/reaper.ts'
 import { sessionRoutes } from './sessions/routes.ts'
 import { StateEvents } from './sessions/state-events.ts'
-import { trustRoutes } from './trust/routes.ts'
+import { keySetRoute, trustRoutes } from './trust/routes.ts'
 import { SigningKeys } from './trust/signing-keys.ts'
 import { internalWorkerRoutes } from './workers/internal-routes.ts'
 import { workerRoutes } from './workers/routes.ts'
@@ -144,7 +143,6 @@ async function buildPublicApp(ctx: Context, deps: AppDeps): Promise<RapServer> {
   })
   // In front of everything a route does itself, so that a flood is not authenticated first.
   app.addHook('onRequest', (app as unknown as { rateLimit: () => never }).rateLimit())
-  endConnectionsOnClose(app)
   app.addHook('preValidation', refuseBrokenText())
   authRoutes(app, ctx)
   organizationRoutes(app, ctx)
@@ -170,11 +168,11 @@ async function buildInternalApp(ctx: Context, deps: AppDeps): Promise<RapServer>
     bodyLimitBytes: INTERNAL_BODY_LIMIT_BYTES,
   })
   const identify = deps.identify ?? identifyByCertificate
-  endConnectionsOnClose(app)
   app.addHook('preValidation', refuseBrokenText())
   internalWorkerRoutes(app, ctx, identify)
   internalSessionRoutes(app, ctx, identify)
   internalAuditRoutes(app, ctx, identify)
+  keySetRoute(app, ctx)
   return app
 }
 

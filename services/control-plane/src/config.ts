@@ -1,23 +1,14 @@
 import { TRUST_MODES } from '@rap/candidate-metadata'
 import { DATA_PLANE_PATH } from '@rap/data-plane-protocol'
-import { Env, isProduction } from '@rap/service-kit'
+import { Env, healthFields, identityFields, isProduction, issuerField, platformFields } from '@rap/service-kit'
 import { type Static, Type } from '@sinclair/typebox'
 
 /** The environment of the control plane; docs/operations/configuration.md is made from the descriptions. */
 export const configSchema = Type.Object({
-  APP_ENV: Env.appEnv(),
-  LOG_LEVEL: Env.logLevel(),
-  RAP_TRUST_DOMAIN: Env.string({
-    description: 'Trust domain of the SPIFFE IDs in platform certificates',
-    default: 'rap.internal',
-    maxLength: 255,
-    pattern: '^[a-z0-9._-]+$',
-  }),
-  RAP_PLATFORM_CA_FILE: Env.path({
-    description: 'Certificates of the platform CA (PEM); also served as the trust bundle',
-  }),
-  RAP_TLS_CERT_FILE: Env.path({ description: 'Platform certificate of this service (PEM chain)' }),
-  RAP_TLS_KEY_FILE: Env.path({ description: 'Private key of the platform certificate (PEM)' }),
+  ...platformFields,
+  ...identityFields,
+  ...issuerField,
+  ...healthFields(9443),
   CONTROL_PLANE_HOST: Env.string({
     description: 'Address that the public HTTPS listener binds to',
     default: '0.0.0.0',
@@ -53,8 +44,6 @@ export const configSchema = Type.Object({
     max: 1_000_000,
     unit: 'requests',
   }),
-  HEALTH_HOST: Env.string({ description: 'Address of the private health and metrics listener', default: '127.0.0.1' }),
-  HEALTH_PORT: Env.port({ description: 'Port of the private health and metrics listener', default: 9443 }),
   DATABASE_URL: Env.url({
     description: 'PostgreSQL 15 or newer, as the role that owns the schema rap',
     protocols: ['postgres:', 'postgresql:'],
@@ -72,11 +61,6 @@ export const configSchema = Type.Object({
   PORTAL_DIR: Type.Optional(
     Env.path({ description: 'Directory with the built portal; without it no portal is served' }),
   ),
-  DATA_PLANE_ISSUER: Env.string({
-    description: 'Issuer in the tokens of the data plane',
-    default: 'https://rap.internal/control-plane',
-    maxLength: 256,
-  }),
   DATA_PLANE_GATEWAY_URL: Type.Optional(
     Env.url({
       description: 'Public URL of the gateway; without it no gateway is advertised. ws: is for localhost only',

@@ -1,19 +1,11 @@
-import { Env, isProduction } from '@rap/service-kit'
+import { Env, healthFields, isProduction, issuerField, platformFields } from '@rap/service-kit'
 import { type Static, Type } from '@sinclair/typebox'
 
 /** The environment of the gateway; docs/operations/configuration.md is made from the descriptions. */
 export const configSchema = Type.Object({
-  APP_ENV: Env.appEnv(),
-  LOG_LEVEL: Env.logLevel(),
-  RAP_TRUST_DOMAIN: Env.string({
-    description: 'Trust domain of the SPIFFE IDs in platform certificates',
-    default: 'rap.internal',
-    maxLength: 255,
-    pattern: '^[a-z0-9._-]+$',
-  }),
-  RAP_PLATFORM_CA_FILE: Env.path({
-    description: 'Certificates of the platform CA (PEM) that workers and the key set chain to',
-  }),
+  ...platformFields,
+  ...issuerField,
+  ...healthFields(9453),
   RAP_TLS_CERT_FILE: Type.Optional(Env.path({ description: 'Platform certificate of this service (PEM chain)' })),
   RAP_TLS_KEY_FILE: Type.Optional(Env.path({ description: 'Private key of the platform certificate (PEM)' })),
   GATEWAY_HOST: Env.string({ description: 'Address that the public listener binds to', default: '0.0.0.0' }),
@@ -65,8 +57,6 @@ export const configSchema = Type.Object({
     max: 300,
     unit: 'seconds',
   }),
-  HEALTH_HOST: Env.string({ description: 'Address of the private health and metrics listener', default: '127.0.0.1' }),
-  HEALTH_PORT: Env.port({ description: 'Port of the private health and metrics listener', default: 9453 }),
   REDIS_URL: Env.url({ description: 'Redis, for the worker registry', protocols: ['redis:', 'rediss:'], secret: true }),
   CONTROL_PLANE_JWKS_URL: Env.url({
     description: 'Key set that data-plane tokens are verified with',
@@ -75,11 +65,6 @@ export const configSchema = Type.Object({
   CONTROL_PLANE_INTERNAL_URL: Type.Optional(
     Env.url({ description: 'Internal listener of the control plane, for the audit of refused binds; needs RAP_TLS_*' }),
   ),
-  DATA_PLANE_ISSUER: Env.string({
-    description: 'Issuer in the tokens of the data plane',
-    default: 'https://rap.internal/control-plane',
-    maxLength: 256,
-  }),
 })
 
 /** The checked environment. */

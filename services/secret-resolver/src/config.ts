@@ -1,22 +1,14 @@
-import { Env } from '@rap/service-kit'
+import { Env, healthFields, identityFields, issuerField, platformFields } from '@rap/service-kit'
 import { type Static, Type } from '@sinclair/typebox'
 
 /** The environment of the secret-resolver; `docs/operations/configuration.md` is generated from it. */
 export const configSchema = Type.Object({
-  APP_ENV: Env.appEnv(),
-  LOG_LEVEL: Env.logLevel(),
+  ...platformFields,
+  ...identityFields,
+  ...issuerField,
+  ...healthFields(9444),
   SECRET_RESOLVER_HOST: Env.string({ description: 'Address that the HTTPS listener binds to', default: '127.0.0.1' }),
   SECRET_RESOLVER_PORT: Env.port({ description: 'Port of the HTTPS listener', default: 8445 }),
-  HEALTH_HOST: Env.string({ description: 'Private address of /healthz, /readyz and /metrics', default: '127.0.0.1' }),
-  HEALTH_PORT: Env.port({ description: 'Port of /healthz, /readyz and /metrics', default: 0 }),
-  RAP_TRUST_DOMAIN: Env.string({
-    description: 'SPIFFE trust domain of the platform',
-    default: 'rap.internal',
-    pattern: '^[a-z0-9._-]{1,255}$',
-  }),
-  RAP_PLATFORM_CA_FILE: Env.path({ description: 'Trust bundle of the platform CA, PEM' }),
-  RAP_TLS_CERT_FILE: Env.path({ description: 'Certificate chain of this service, PEM' }),
-  RAP_TLS_KEY_FILE: Env.path({ description: 'Private key of this service, PEM' }),
   DATABASE_URL: Env.url({
     description: 'Postgres, as the role that owns the schema `secrets`',
     protocols: ['postgres:', 'postgresql:'],
@@ -30,11 +22,6 @@ export const configSchema = Type.Object({
   CONTROL_PLANE_JWKS_URL: Env.url({
     description: 'Public signing keys of the control plane',
     example: 'https://control-plane.rap.internal:8443/.well-known/jwks.json',
-  }),
-  DATA_PLANE_ISSUER: Env.string({
-    description: 'Issuer that lease tokens have to name, the same as in the control plane',
-    default: 'https://rap.internal/control-plane',
-    maxLength: 256,
   }),
   SECRET_ENCRYPTION_KEY_B64: Type.Optional(
     Env.secret({ description: 'The 256-bit master key in base64; or SECRET_ENCRYPTION_KEY_FILE', maxLength: 128 }),

@@ -9,6 +9,8 @@ import { requirePlatformOwner } from '../organizations/access.ts'
 /** How long a key set may be kept, in seconds. A new key is published as `next` for much longer before it signs. */
 const JWKS_MAX_AGE_SECONDS = 300
 
+const TAGS = ['trust']
+
 const Jwk = Type.Object({
   kty: Type.Literal('RSA'),
   n: Type.String(),
@@ -24,15 +26,15 @@ const TrustBundle = Type.Object({
   certificates: Type.String({ description: 'CA certificates, PEM' }),
 })
 
-/** The key set, the trust bundle, and the rotation of signing keys. */
-export function trustRoutes(app: RapServer, ctx: Context, trustBundlePem: string): void {
-  const tags = ['trust']
-
+/**
+ * The key set: public, and also on the internal listener, so that services need no authority but the platform's to fetch it.
+ */
+export function keySetRoute(app: RapServer, ctx: Context): void {
   app.get(
     '/.well-known/jwks.json',
     {
       schema: {
-        tags,
+        tags: TAGS,
         summary: 'Public keys of the data plane',
         response: { 200: Type.Object({ keys: Type.Array(Jwk) }) },
       },
@@ -44,6 +46,13 @@ export function trustRoutes(app: RapServer, ctx: Context, trustBundlePem: string
       return (await ctx.signing.keySet()) as never
     },
   )
+}
+
+/** The key set, the trust bundle, and the rotation of signing keys. */
+export function trustRoutes(app: RapServer, ctx: Context, trustBundlePem: string): void {
+  const tags = TAGS
+
+  keySetRoute(app, ctx)
 
   app.get(
     '/v1/trust-bundle',

@@ -1,10 +1,10 @@
-import type { RapServer } from '@rap/service-kit'
+import type { FastifyInstance } from 'fastify'
 
 /**
  * Ends each connection with the answer that is under way on it once the server closes. Without this, a connection that
  * was busy when the close began is kept alive after its answer, and the close waits for a minute of silence on it.
  */
-export function endConnectionsOnClose(app: RapServer): void {
+export function endConnectionsOnClose(app: FastifyInstance): void {
   let isClosing = false
   app.addHook('preClose', async () => {
     isClosing = true
