@@ -16,7 +16,7 @@ import { dialWorker } from './worker-dial.ts'
 import { findWorkerUrl } from './worker-directory.ts'
 
 export interface DataPlaneDeps {
-  readonly redis: Pick<Redis, 'get'>
+  readonly redis: Pick<Redis, 'getrange'>
   readonly keys: RemoteKeySet
   readonly trust: TrustBundle
   readonly trustDomain: string
