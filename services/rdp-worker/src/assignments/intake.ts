@@ -37,10 +37,11 @@ export async function takeAssignments(options: IntakeOptions): Promise<void> {
   let last = options.after
   while (!signal.aborted) {
     try {
-      const answer = await redis.xread('COUNT', BATCH, 'BLOCK', BLOCK_MS, 'STREAMS', stream, last)
-      for (const [id, fields] of answer?.[0]?.[1] ?? []) {
-        last = id
-        const assignment = await accept(fields[1], options)
+      // As bytes: an entry that is too long for a string would fail the whole read, again and again.
+      const answer = await redis.xreadBuffer('COUNT', BATCH, 'BLOCK', BLOCK_MS, 'STREAMS', stream, last)
+      for (const [id, fields] of entriesOf(answer)) {
+        last = id.toString('latin1')
+        const assignment = await accept(textOf(fields[1]), options)
         if (assignment === undefined) continue
         if (seen.isFirst(assignment.assignment_id, performance.now())) options.onAssignment(assignment)
         else logger.warn({ event: 'assignment_refused', code: 'ERR_ASSIGNMENT_REPEATED' }, 'assignment refused')
@@ -59,8 +60,8 @@ export async function takeAssignments(options: IntakeOptions): Promise<void> {
 
 /** The id of the newest assignment. A real id, and not `$`: between two blocking reads from `$` an assignment would be lost. */
 export async function newestAssignment(redis: Redis, workerId: string): Promise<string> {
-  const [newest] = await redis.xrevrange(streamOf(workerId), '+', '-', 'COUNT', 1)
-  return newest?.[0] ?? '0-0'
+  const [newest] = await redis.xrevrangeBuffer(streamOf(workerId), '+', '-', 'COUNT', 1)
+  return newest?.[0].toString('latin1') ?? '0-0'
 }
 
 /** Compares the ids of two entries: milliseconds, then a number. */
@@ -68,6 +69,17 @@ export function isBefore(id: string, other: string): boolean {
   const [ms = 0n, number = 0n] = id.split('-').map(BigInt)
   const [otherMs = 0n, otherNumber = 0n] = other.split('-').map(BigInt)
   return ms < otherMs || (ms === otherMs && number < otherNumber)
+}
+
+/** XREAD of one stream: its name, and its entries, each an id and fields with values in turn. */
+function entriesOf(answer: unknown): readonly (readonly [Buffer, readonly Buffer[]])[] {
+  const [stream] = (answer ?? []) as [Buffer, [Buffer, Buffer[]][]][]
+  return stream?.[1] ?? []
+}
+
+/** Anybody who can write to Redis can write half a gigabyte; a token is short, and ASCII. */
+function textOf(value: Buffer | undefined): string | undefined {
+  return value === undefined || value.length > MAX_TOKEN_CHARACTERS ? undefined : value.toString('latin1')
 }
 
 const streamOf = (workerId: string): string => `rap:worker:${workerId}:assignments`

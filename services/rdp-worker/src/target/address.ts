@@ -112,7 +112,7 @@ function parseNetwork(entry: string): { address: string; bits: number; family: '
 
 function parsePattern(entry: string): RegExp {
   // Anything that begins like an address and is none is a slip of the pen, not a host.
-  const isHost = /^(\*\.)?[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*$/.test(entry) && !/^[0-9.]+$/.test(entry)
+  const isHost = /^(\*\.)?[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*$/.test(entry) && !/^[0-9.-]+$/.test(entry)
   if (!isHost) throw new TypeError('an entry is a network as address/prefix, an address or a host pattern')
   const escaped = entry.toLowerCase().replaceAll('.', '\\.').replace('*', '[^.]+(?:\\.[^.]+)*')
   return new RegExp(`^${escaped}$`)

@@ -1,4 +1,4 @@
-import { constants, createHash, timingSafeEqual } from 'node:crypto'
+import { constants, createHash } from 'node:crypto'
 import { isIP, type Socket } from 'node:net'
 import { checkServerIdentity, connect, type TLSSocket } from 'node:tls'
 import { tcpFailure } from './dial.ts'
@@ -69,15 +69,13 @@ async function handshake(secure: TLSSocket, signal: AbortSignal): Promise<void> 
 function verify(secure: TLSSocket, host: string, { mode, pins }: CertificateRule): void {
   const certificate = secure.getPeerCertificate()
   if (certificate.raw === undefined) throw new TargetFailure('ERR_TARGET_NO_CERTIFICATE')
-  const digest = createHash('sha256').update(certificate.raw).digest()
-  const facts = { fingerprint_sha256: digest.toString('hex'), mode }
+  const fingerprint = createHash('sha256').update(certificate.raw).digest('hex')
+  const facts = { fingerprint_sha256: fingerprint, mode }
   switch (mode) {
     case 'insecure':
       return
     case 'pinned':
-      if (!pins.some(pin => timingSafeEqual(Buffer.from(pin, 'hex'), digest))) {
-        throw new TargetFailure('ERR_TARGET_CERTIFICATE_MISMATCH', facts)
-      }
+      if (!pins.includes(fingerprint)) throw new TargetFailure('ERR_TARGET_CERTIFICATE_MISMATCH', facts)
       return
     case 'strict':
     case 'platform_ca': {
