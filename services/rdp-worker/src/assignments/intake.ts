@@ -51,6 +51,8 @@ export async function takeAssignments(options: IntakeOptions): Promise<void> {
     } catch (error) {
       if (signal.aborted) return
       logger.warn({ event: 'assignments_not_read', err: error }, 'assignments not read')
+      // The key is this worker's own. Whoever put something else there must not keep it deaf for good.
+      if (isWrongType(error)) await redis.del(stream).catch(() => undefined)
       // A read that is not even answered at the end of its wait goes over a connection that is dead.
       if ((error as Error).message === 'Command timed out') redis.disconnect(true)
       await new Promise(resolve => setTimeout(resolve, RETRY_MS))
@@ -60,9 +62,17 @@ export async function takeAssignments(options: IntakeOptions): Promise<void> {
 
 /** The id of the newest assignment. A real id, and not `$`: between two blocking reads from `$` an assignment would be lost. */
 export async function newestAssignment(redis: Redis, workerId: string): Promise<string> {
-  const [newest] = await redis.xrevrangeBuffer(streamOf(workerId), '+', '-', 'COUNT', 1)
-  return newest?.[0].toString('latin1') ?? '0-0'
+  try {
+    const [newest] = await redis.xrevrangeBuffer(streamOf(workerId), '+', '-', 'COUNT', 1)
+    return newest?.[0].toString('latin1') ?? '0-0'
+  } catch (error) {
+    if (isWrongType(error)) return '0-0'
+    throw error
+  }
 }
+
+/** The key holds something that is no stream. */
+const isWrongType = (error: unknown): boolean => error instanceof Error && error.message.startsWith('WRONGTYPE')
 
 /** Compares the ids of two entries: milliseconds, then a number. */
 export function isBefore(id: string, other: string): boolean {
