@@ -22,7 +22,7 @@ import { verificationKeys } from './control-plane/keys.ts'
 import { AttachmentWatch } from './control-plane/watch.ts'
 import { Binder } from './data-plane/bind.ts'
 import { DataPlane } from './data-plane/server.ts'
-import { Attachments } from './relays/attachments.ts'
+import { Attachments, type AttachmentTimes } from './relays/attachments.ts'
 import { Landing } from './relays/landing.ts'
 import { WorkerMetrics } from './worker-metrics.ts'
 
@@ -45,6 +45,15 @@ export interface WorkerDeps {
   /** The platform certificate for internal calls. */
   readonly tls: InternalTls
   readonly signal: AbortSignal
+  /** Default: those of the parts. */
+  readonly times?: WorkerTimes
+}
+
+/** Times that tests shorten, in milliseconds. */
+export interface WorkerTimes extends AttachmentTimes {
+  readonly bindTimeoutMs?: number
+  readonly leaseMs?: number
+  readonly pollMs?: number
 }
 
 export interface Worker {
@@ -60,7 +69,8 @@ export interface Worker {
 }
 
 /** Joins the parts and starts them. */
-export async function startWorker({ config, logger, metrics, redis, tls, signal }: WorkerDeps): Promise<Worker> {
+export async function startWorker(deps: WorkerDeps): Promise<Worker> {
+  const { config, logger, metrics, redis, tls, signal, times } = deps
   const { RDP_WORKER_ID: workerId, DATA_PLANE_ISSUER: issuer } = config
   const identified = (next: InternalTls): InternalTls => {
     checkIdentity(config, next.cert, 'RAP_TLS_CERT_FILE')
@@ -85,6 +95,7 @@ export async function startWorker({ config, logger, metrics, redis, tls, signal 
   const leases = new Leases({
     redis: redis.commands,
     logger,
+    leaseMs: times?.leaseMs,
     onLost: lease => attachments.end(lease.attachment_id, 'ERR_SESSION_LEASE_LOST'),
   })
   const attachments: Attachments = new Attachments({
@@ -99,6 +110,7 @@ export async function startWorker({ config, logger, metrics, redis, tls, signal 
     landing,
     metrics: counts,
     logger,
+    times,
   })
   let gatewayUrl: string | undefined
   const binder = new Binder({
@@ -124,6 +136,7 @@ export async function startWorker({ config, logger, metrics, redis, tls, signal 
     keyFile: config.RDP_WORKER_DATA_PLANE_TLS_KEY_FILE,
     limits,
     landing,
+    bindTimeoutMs: times?.bindTimeoutMs,
     binder,
     logger,
     certificateChain: () => certificateChain,
@@ -164,6 +177,7 @@ export async function startWorker({ config, logger, metrics, redis, tls, signal 
     attachments: () => attachments.ids(),
     onEnded: (id, reason) => attachments.end(id, reason),
     onActive: id => attachments.boundElsewhere(id),
+    pollMs: times?.pollMs,
   })
   await watch.start()
   // Orders that come during a drain are still read, and turned away at once.

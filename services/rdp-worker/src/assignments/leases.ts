@@ -24,7 +24,7 @@ export interface LeasesOptions {
   /** The lease is somebody else's now: the relay must end. */
   readonly onLost: (lease: Leased) => void
   /** Default LEASE_MS, renewed every third of it. */
-  readonly leaseMs?: number
+  readonly leaseMs?: number | undefined
 }
 
 /**

@@ -23,7 +23,7 @@ export interface WatchOptions {
   /** A client is bound, as far as the source of truth knows. */
   readonly onActive: (attachmentId: string) => void
   /** Default POLL_MS. */
-  readonly pollMs?: number
+  readonly pollMs?: number | undefined
 }
 
 /**

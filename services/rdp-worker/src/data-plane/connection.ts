@@ -24,6 +24,8 @@ export interface ConnectionContext {
   /** The chain of the data plane's own certificate, DER, leaf first. */
   readonly certificateChain: () => readonly Uint8Array[]
   readonly landing: Landing
+  /** Default BIND_TIMEOUT_MS, the protocol's own. */
+  readonly bindTimeoutMs?: number | undefined
 }
 
 /** How a bound transport reads and writes. */
@@ -60,7 +62,7 @@ export class Connection {
     this.#admission = admission
     this.context = context
     this.address = decoder.decode(ws.getRemoteAddressAsText())
-    this.#bindTimer = setTimeout(() => this.close('ERR_BIND_TIMEOUT'), BIND_TIMEOUT_MS)
+    this.#bindTimer = setTimeout(() => this.close('ERR_BIND_TIMEOUT'), context.bindTimeoutMs ?? BIND_TIMEOUT_MS)
   }
 
   get closed(): boolean {

@@ -42,6 +42,12 @@ interface Held {
   reported: Promise<unknown>
 }
 
+/** Times that tests shorten, in milliseconds. */
+export interface AttachmentTimes {
+  readonly warmMs?: number
+  readonly handshakeTimeoutMs?: number
+}
+
 export interface AttachmentsOptions {
   readonly controlPlane: ControlPlane
   readonly resolver: InternalClient
@@ -54,8 +60,7 @@ export interface AttachmentsOptions {
   readonly landing: Landing
   readonly metrics: WorkerMetrics
   readonly logger: Logger
-  /** Default WARM_MS. */
-  readonly warmMs?: number
+  readonly times?: AttachmentTimes | undefined
 }
 
 /** Every attachment of this worker, from its assignment to its end. INVARIANT: at most `maxSessions` are live. */
@@ -228,7 +233,7 @@ export class Attachments {
   }
 
   #wait(held: Held): void {
-    const { warmMs = WARM_MS } = this.#options
+    const { warmMs = WARM_MS } = this.#options.times ?? {}
     held.state = 'warm'
     held.warmTimer = setTimeout(() => this.#finish(held, 'ERR_SESSION_DETACHED', {}), warmMs)
     held.warmTimer.unref()
@@ -266,6 +271,7 @@ export class Attachments {
         channels: new Set(channels),
         renderQualityProfile: held.assignment.target.render_quality_profile,
         clientRequestedProtocols,
+        handshakeTimeoutMs: this.#options.times?.handshakeTimeoutMs,
         onEvent: event => this.#onRelayEvent(held, event),
         onEnd: (reason, error) => {
           if (error !== undefined) this.#onRelayError(held, reason, error)

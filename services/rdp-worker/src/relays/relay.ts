@@ -37,6 +37,8 @@ export interface RelayOptions {
   readonly renderQualityProfile: RelayPolicy['renderQualityProfile']
   /** What the client asked for in its own X.224 request. */
   readonly clientRequestedProtocols: number
+  /** Default HANDSHAKE_TIMEOUT_MS. */
+  readonly handshakeTimeoutMs?: number | undefined
   readonly onEvent: (event: RelayEvent) => void
   /** Called once, when the relay is over and both ends are closed. */
   readonly onEnd: (reason: CloseReason | 'client', error?: unknown) => void
@@ -98,7 +100,8 @@ export class Relay {
   start(): void {
     if (this.#over) return
     const socket = this.#socket
-    this.#handshakeTimer = setTimeout(() => this.end('ERR_RELAY_CLIENT_PROTOCOL'), HANDSHAKE_TIMEOUT_MS)
+    const { handshakeTimeoutMs = HANDSHAKE_TIMEOUT_MS } = this.#options
+    this.#handshakeTimer = setTimeout(() => this.end('ERR_RELAY_CLIENT_PROTOCOL'), handshakeTimeoutMs)
     socket.once('end', () => this.end('ERR_RELAY_TARGET_CLOSED'))
     socket.once('error', () => this.end('ERR_RELAY_TARGET_LOST'))
     socket.once('close', () => this.end('ERR_RELAY_TARGET_LOST'))
