@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto'
-import type { Redis } from '@rap/service-kit'
+import { commonProblems, type Redis } from '@rap/service-kit'
 import { addressKey } from './client-address.ts'
 
 /** Attempts are counted in windows of 15 minutes. */
@@ -11,12 +11,20 @@ export const WINDOW_SECONDS = 15 * 60
  */
 export const LIMITS = { pair: 10, account: 100, address: 60 } as const
 
-/** One count up; the expiry is set with the first, so that no counter stays for ever. */
+/**
+ * One count up. Every counter has an expiry, and what is no counter becomes one: whatever somebody has written there, an
+ * account is not locked for good.
+ */
 const COUNT = `
 local counts = {}
 for index, key in ipairs(KEYS) do
-  counts[index] = redis.call('INCR', key)
-  if counts[index] == 1 then redis.call('EXPIRE', key, ARGV[1]) end
+  local count = redis.pcall('INCR', key)
+  if type(count) ~= 'number' then
+    redis.call('DEL', key)
+    count = redis.call('INCR', key)
+  end
+  if redis.call('TTL', key) < 0 then redis.call('EXPIRE', key, ARGV[1]) end
+  counts[index] = count
 end
 return counts`
 
@@ -28,15 +36,16 @@ export interface Attempt {
 
 /**
  * Counts an attempt before the password is looked at, so that parallel attempts cannot slip through together.
- * Keys hold digests: an e-mail address typed into the wrong field is often a password. Rejects when Redis is away, and
- * then nobody logs in: an attacker who can stop Redis must not get unlimited guesses.
+ * Keys hold digests: an e-mail address typed into the wrong field is often a password. Throws ProblemError
+ * ERR_UPSTREAM_UNAVAILABLE when Redis is away, and then nobody logs in: an attacker who can stop Redis must not get
+ * unlimited guesses.
  */
 export async function countAttempt(
   redis: Redis,
   { email, address }: { email: string; address: string },
 ): Promise<Attempt> {
   const keys = keysOf(email, address)
-  const counts = (await redis.eval(COUNT, keys.length, ...keys, WINDOW_SECONDS)) as number[]
+  const counts = (await askRedis(redis.eval(COUNT, keys.length, ...keys, WINDOW_SECONDS))) as number[]
   const bounds = [LIMITS.pair, LIMITS.account, LIMITS.address]
   const excess = counts.map((count, index) => count - (bounds[index] ?? 0))
   return { allowed: excess.every(over => over <= 0), firstRefusal: excess.some(over => over === 1) }
@@ -45,7 +54,8 @@ export async function countAttempt(
 const FORGIVE = `
 redis.call('DEL', KEYS[1])
 for index = 2, #KEYS do
-  if tonumber(redis.call('GET', KEYS[index]) or '0') > 0 then redis.call('DECR', KEYS[index]) end
+  local count = redis.pcall('GET', KEYS[index])
+  if (tonumber(type(count) == 'string' and count) or 0) > 0 then redis.call('DECR', KEYS[index]) end
 end`
 
 /** A good log-in gives its attempt back, so that a shared address does not use itself up. */
@@ -54,7 +64,15 @@ export async function forgiveAttempt(
   { email, address }: { email: string; address: string },
 ): Promise<void> {
   const keys = keysOf(email, address)
-  await redis.eval(FORGIVE, keys.length, ...keys)
+  await askRedis(redis.eval(FORGIVE, keys.length, ...keys))
+}
+
+async function askRedis<T>(answer: Promise<T>): Promise<T> {
+  try {
+    return await answer
+  } catch (cause) {
+    throw commonProblems.ERR_UPSTREAM_UNAVAILABLE({ cause, facts: { component: 'redis' } })
+  }
 }
 
 function keysOf(email: string, address: string): string[] {
