@@ -11,10 +11,17 @@ export interface RateLimitOptions {
   readonly windowSeconds: number
 }
 
-/** Counts, and starts the window with the first count; one step, so that no key is left without an end. */
+/**
+ * Counts, in one step. Every counter has an end, and what is no counter becomes one: whatever somebody has written there,
+ * no worker is refused for good.
+ */
 const COUNT = `
-local count = redis.call('INCR', KEYS[1])
-if count == 1 then redis.call('PEXPIRE', KEYS[1], ARGV[1]) end
+local count = redis.pcall('INCR', KEYS[1])
+if type(count) ~= 'number' then
+  redis.call('DEL', KEYS[1])
+  count = redis.call('INCR', KEYS[1])
+end
+if redis.call('PTTL', KEYS[1]) < 0 then redis.call('PEXPIRE', KEYS[1], ARGV[1]) end
 return {count, redis.call('PTTL', KEYS[1])}
 `
 
