@@ -4,10 +4,13 @@ import type { AssignmentClaims } from '@rap/token-claims'
 /** Life of a lease without renewal, in milliseconds; it is renewed every third of it. */
 const LEASE_MS = 30_000
 
-/** Only an owner renews; a lease that is missing is set again, since Redis may have lost everything while the relay lives. */
+/**
+ * Only an owner renews. A lease that is missing is set again, since Redis may have lost everything while the relay lives, and so is one that
+ * is no text.
+ */
 const RENEW = `
-local held = redis.call('GET', KEYS[1])
-if held == false or held == ARGV[1] then
+local held = redis.pcall('GET', KEYS[1])
+if held == false or held == ARGV[1] or type(held) == 'table' then
   redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
   return 1
 end
