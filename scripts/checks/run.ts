@@ -14,6 +14,9 @@ interface Counts {
   readonly skipped: number
 }
 
+/** How many of the slowest test files are named. */
+const SLOWEST = 10
+
 const files = process.argv.slice(2)
 const tap: Step = { name: 'tests', command: ['tap', '--reporter=tap', ...files], counts: countsOfTap }
 const checks: Step[] = readdirSync(import.meta.dirname)
@@ -46,6 +49,7 @@ for (const step of [{ name: 'test runner', command: ['tap', 'build'] }, ...steps
   const failures = status !== 0 && counts.failed === 0 ? 1 : counts.failed
   failed += failures
   if (failures > 0) console.log(step.counts === undefined ? output : failuresOfTap(output))
+  if (step.counts !== undefined && files.length === 0) console.log(slowestOf(output))
   console.log(`${failures === 0 ? 'ok    ' : 'FAILED'} ${step.name} (${((Date.now() - started) / 1000).toFixed(1)} s)`)
 }
 console.log(`${passed} passed, ${failed} failed${skipped > 0 ? `, ${skipped} skipped` : ''}`)
@@ -73,6 +77,17 @@ function countsOfTap(output: string): Counts | undefined {
   if (line === undefined) return undefined
   const count = (name: string): number => Number(line.match(new RegExp(`\\b${name}: (\\d+)`))?.[1] ?? 0)
   return { passed: count('pass'), failed: count('fail'), skipped: count('skip') }
+}
+
+/** The files that took the longest, so that the suite stays quick. */
+function slowestOf(output: string): string {
+  const times = [...output.matchAll(/^(?:not )?ok \d+ - (\S+\.test\.ts) # time=([\d.]+)ms/gm)]
+    .map(([, file, ms]) => ({ file, seconds: Number(ms) / 1000 }))
+    .sort((a, b) => b.seconds - a.seconds)
+  return times
+    .slice(0, SLOWEST)
+    .map(({ file, seconds }) => `       ${seconds.toFixed(1).padStart(6)} s  ${file}`)
+    .join('\n')
 }
 
 /** The failed assertions of a TAP stream with their diagnostics, and the file each is in. */
