@@ -133,10 +133,11 @@ export class ClientKey {
     place: Place,
     changes: SignChanges & { readonly claims?: Partial<UnsignedClaims<'data_plane'>> } = {},
   ): Promise<string> {
+    const { organization_id, resource_id, worker_id, session_id, attachment_id } = place
     return await signToken(
       'data_plane',
       {
-        ...place,
+        ...{ organization_id, resource_id, worker_id, session_id, attachment_id },
         sub: randomUUID(),
         allowed_channels: ['display', 'input'],
         cnf: { jkt: this.jkt },
