@@ -1,4 +1,3 @@
-import { Agent } from 'node:https'
 import { formatProxyAuth, type RuntimeTransport } from '@rap/data-plane-protocol'
 import {
   decodeRdCleanPathAnswer,
@@ -51,9 +50,6 @@ export function rdCleanPathRequest({
   })
 }
 
-/** Tickets of one file's connections, so that a thousand of them are not a thousand full handshakes. */
-const agent = new Agent({ maxCachedSessions: 16 })
-
 /** A client of the data plane: a WebSocket, its messages, its end, and RDP over it once it is bound. */
 export class DataPlaneClient {
   readonly socket: WebSocket
@@ -79,7 +75,7 @@ export class DataPlaneClient {
 
   /** Rejects where the server refuses the upgrade. */
   static async connect(t: Teardown, url: string, options: ClientOptions = {}): Promise<DataPlaneClient> {
-    const socket = new WebSocket(url, { perMessageDeflate: false, agent, ...options })
+    const socket = new WebSocket(url, { perMessageDeflate: false, ...options })
     const client = new DataPlaneClient(socket)
     t.teardown(() => socket.terminate())
     await new Promise<void>((resolve, reject) => {
