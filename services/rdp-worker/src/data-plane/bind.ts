@@ -45,14 +45,17 @@ export interface BinderOptions {
   readonly logger: Logger
 }
 
-/** Local refusals that are reported to the audit in a second; a flood of strangers is counted and not written. */
+/**
+ * Local refusals that are reported to the audit in a second, of strangers and of those with a token of ours each: a flood of strangers is counted
+ * and not written, and hides nobody who has stolen a token.
+ */
 const MAX_AUDITED_PER_SECOND = 10
 
 /** Decides over binds: the worker's own checks first, then the word of the source of truth. */
 export class Binder {
   readonly #options: BinderOptions
   #second = 0
-  #audited = 0
+  readonly #audited = { stranger: 0, known: 0 }
 
   constructor(options: BinderOptions) {
     this.#options = options
@@ -168,7 +171,7 @@ export class Binder {
       },
       'bind refused',
     )
-    if (refusal.cause_code === AUDITED_THERE || !this.#mayAudit()) return
+    if (refusal.cause_code === AUDITED_THERE || !this.#mayAudit(claims === undefined ? 'stranger' : 'known')) return
     const place = claims?.worker_id === this.#options.workerId && {
       session_id: claims.session_id,
       attachment_id: claims.attachment_id,
@@ -183,10 +186,11 @@ export class Binder {
     })
   }
 
-  #mayAudit(): boolean {
+  #mayAudit(who: 'stranger' | 'known'): boolean {
     const second = Math.floor(performance.now() / 1000)
-    if (second !== this.#second) [this.#second, this.#audited] = [second, 0]
-    return ++this.#audited <= MAX_AUDITED_PER_SECOND
+    if (second !== this.#second) Object.assign(this.#audited, { stranger: 0, known: 0 })
+    this.#second = second
+    return ++this.#audited[who] <= MAX_AUDITED_PER_SECOND
   }
 }
 
