@@ -100,6 +100,8 @@ function webSocketReader({ bind, frames, write, onActive, onRefused }: WebSocket
   const send = (opcode: number, payload: Buffer): void => write(maskedFrame(opcode, payload))
 
   const onPayload = (opcode: number, from: number, to: number): void => {
+    // A client that answers no ping is taken for gone.
+    if (opcode === 9) send(10, Buffer.from(landing.subarray(from, to)))
     if (opcode > 2) return
     if (stage === 'frames') {
       frames.push(landing, from, to)

@@ -74,7 +74,7 @@ export class Deframer {
   #payloadLeft = 0
   #opcode = 0
 
-  /** Calls `take` with each piece of payload in `bytes`; opcode 0 to 2 is data. */
+  /** Calls `take` with each piece of payload in `bytes`; opcode 0 to 2 is data, 9 a ping. */
   push(bytes: Buffer, start: number, end: number, take: (opcode: number, from: number, to: number) => void): void {
     let at = start
     while (at < end) {
@@ -94,6 +94,7 @@ export class Deframer {
       this.#payloadLeft =
         length < 126 ? length : length === 126 ? this.#header.readUInt16BE(2) : Number(this.#header.readBigUInt64BE(2))
       this.#headerBytes = 0
+      if (this.#payloadLeft === 0) take(this.#opcode, at, at)
     }
   }
 }

@@ -99,7 +99,7 @@ function add(group: Group, socket: TLSSocket): void {
 async function arrived(group: Group, count: number): Promise<void> {
   const until = performance.now() + ARRIVAL_TIMEOUT_MS
   while (streams[group].length < count) {
-    if (performance.now() > until) throw new Error(`target has ${streams[group].length} of ${count} streams`)
+    if (performance.now() > until) throw new Error(`target has ${streams[group].length} of ${count} ${group} streams`)
     await new Promise(resolve => setTimeout(resolve, 10))
   }
 }
