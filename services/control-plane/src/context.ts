@@ -1,5 +1,4 @@
 import type { Logger, Redis, Sql } from '@rap/service-kit'
-import type { CallerRow } from './auth/storage.ts'
 import type { Config } from './config.ts'
 import type { ResolverPort } from './secrets/resolver.ts'
 import type { StateEvents } from './sessions/state-events.ts'
@@ -20,15 +19,4 @@ export interface Context {
   readonly nowSeconds: () => number
   /** Aborted when the process drains: waits and streams end. */
   readonly signal: AbortSignal
-}
-
-/** Where a change comes from, for the audit. */
-export interface Origin {
-  readonly requestId: string
-  readonly clientAddress: string
-}
-
-/** A person who calls the API, and from where. */
-export interface Caller extends CallerRow {
-  readonly origin: Origin
 }

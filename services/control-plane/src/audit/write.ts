@@ -1,5 +1,5 @@
 import { type AuditEvent, appendAuditEvent, type Sql, type TransactionSql } from '@rap/service-kit'
-import type { Caller, Origin } from '../context.ts'
+import type { Caller, Origin } from '../auth/caller.ts'
 
 /** An event without the parts that follow from who made it. */
 export type EventBy = Omit<AuditEvent, 'actor' | 'request_id' | 'outcome'> & Partial<Pick<AuditEvent, 'outcome'>>

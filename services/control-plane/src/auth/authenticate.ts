@@ -1,6 +1,7 @@
 import { commonProblems } from '@rap/service-kit'
 import type { FastifyRequest, onRequestAsyncHookHandler } from 'fastify'
-import type { Caller, Context, Origin } from '../context.ts'
+import type { Context } from '../context.ts'
+import type { Caller, Origin } from './caller.ts'
 import { hashOfToken } from './opaque-tokens.ts'
 import { findCaller } from './storage.ts'
 

@@ -1,5 +1,5 @@
 import { commonProblems, type Sql, type TransactionSql } from '@rap/service-kit'
-import type { Caller } from '../context.ts'
+import type { Caller } from '../auth/caller.ts'
 import { problems } from '../errors.ts'
 import { can, type Permission, type Role, rolesWith } from './permissions.ts'
 

@@ -1,5 +1,5 @@
 import { commonProblems, type Sql, type TransactionSql } from '@rap/service-kit'
-import type { Caller } from '../context.ts'
+import type { Caller } from '../auth/caller.ts'
 import { requireRole } from '../organizations/access.ts'
 import type { Permission } from '../organizations/permissions.ts'
 import { findResourceFor, type ResourceForRow } from './storage.ts'

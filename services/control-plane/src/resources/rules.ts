@@ -1,6 +1,7 @@
 import { ProblemError } from '@rap/service-kit'
 import { auditCaller } from '../audit/write.ts'
-import type { Caller, Context } from '../context.ts'
+import type { Caller } from '../auth/caller.ts'
+import type { Context } from '../context.ts'
 import { problems } from '../errors.ts'
 import { organizationFor } from '../organizations/access.ts'
 import { withResolver } from '../secrets/rules.ts'

@@ -1,7 +1,7 @@
 import { commonProblems, InternalClient, type InternalClientOptions, ProblemError } from '@rap/service-kit'
 import { type Static, Type } from '@sinclair/typebox'
 import { Value } from '@sinclair/typebox/value'
-import type { Caller } from '../context.ts'
+import type { Caller } from '../auth/caller.ts'
 import { problems } from '../errors.ts'
 import { Uuid } from '../http/schemas.ts'
 

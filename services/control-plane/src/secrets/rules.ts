@@ -1,5 +1,6 @@
 import type { TransactionSql } from '@rap/service-kit'
-import type { Caller, Context } from '../context.ts'
+import type { Caller } from '../auth/caller.ts'
+import type { Context } from '../context.ts'
 import { problems } from '../errors.ts'
 import { Turns } from '../http/turns.ts'
 import { requireResource } from '../resources/access.ts'

@@ -1,5 +1,5 @@
 import { commonProblems, type Sql, type TransactionSql } from '@rap/service-kit'
-import type { Caller } from '../context.ts'
+import type { Caller } from '../auth/caller.ts'
 import { can, type Permission, type Role } from '../organizations/permissions.ts'
 import { findSessionFor, type SessionRow } from './storage.ts'
 

@@ -1,6 +1,7 @@
 import type { TransactionSql } from '@rap/service-kit'
 import { auditCaller, auditSystem, auditWorker, type EventBy } from '../audit/write.ts'
-import type { Caller, Context } from '../context.ts'
+import type { Caller } from '../auth/caller.ts'
+import type { Context } from '../context.ts'
 import { problems } from '../errors.ts'
 import { releaseAttachments } from './coordination.ts'
 import type { Failure } from './failure.ts'
