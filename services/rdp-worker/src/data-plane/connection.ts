@@ -13,8 +13,6 @@ import type { Landing } from '../relays/landing.ts'
 import { RecordWriter } from '../relays/record-writer.ts'
 import type { ClientPort, Relay } from '../relays/relay.ts'
 import type { Binder } from './bind.ts'
-import { bindByJson } from './bind-json.ts'
-import { bindByRdCleanPath } from './bind-rdcleanpath.ts'
 import { BindRefusal } from './refusal.ts'
 
 /** What every connection of the data plane shares. */
@@ -24,6 +22,8 @@ export interface ConnectionContext {
   /** The chain of the data plane's own certificate, DER, leaf first. */
   readonly certificateChain: () => readonly Uint8Array[]
   readonly landing: Landing
+  /** Binds by what the first message is: text or binary. Rejects with BindRefusal; undefined where the client is gone. */
+  readonly bindBy: (connection: Connection, first: Buffer, isBinary: boolean) => Promise<Transport | undefined>
   /** Default BIND_TIMEOUT_MS, the protocol's own. */
   readonly bindTimeoutMs?: number | undefined
 }
@@ -87,8 +87,7 @@ export class Connection {
     this.#state = 'binding'
     // The bytes are gone after this turn.
     const first = Buffer.from(new Uint8Array(message))
-    const bind = isBinary ? bindByRdCleanPath(this, first) : bindByJson(this, first)
-    void bind.then(
+    void this.context.bindBy(this, first, isBinary).then(
       transport => this.#bound(transport),
       error => this.#refused(error),
     )

@@ -8,6 +8,8 @@ import {
 } from 'uWebSockets.js'
 import { CLOSE_REASONS, DATA_PLANE_PATH, MAX_MESSAGE_BYTES } from '@rap/data-plane-protocol'
 import type { ConnectionLimits, Logger } from '@rap/service-kit'
+import { bindByJson } from './bind-json.ts'
+import { bindByRdCleanPath } from './bind-rdcleanpath.ts'
 import { Connection, type ConnectionContext, type SocketData } from './connection.ts'
 
 /** A client that answers no ping for this long is gone, in seconds. */
@@ -18,7 +20,7 @@ const IDLE_TIMEOUT_SECONDS = 60
  */
 const MAX_BACKPRESSURE_BYTES = 1024 * 1024
 
-export interface DataPlaneOptions extends ConnectionContext {
+export interface DataPlaneOptions extends Omit<ConnectionContext, 'bindBy'> {
   readonly host: string
   readonly port: number
   readonly certFile: string
@@ -30,6 +32,7 @@ export interface DataPlaneOptions extends ConnectionContext {
 /** The worker's public listener. */
 export class DataPlane {
   readonly #options: DataPlaneOptions
+  readonly #context: ConnectionContext
   /** The newest last; an older one has the connections that began with an older certificate. */
   readonly #apps: TemplatedApp[] = []
   readonly #connections = new Set<Connection>()
@@ -37,6 +40,11 @@ export class DataPlane {
 
   constructor(options: DataPlaneOptions) {
     this.#options = options
+    this.#context = {
+      ...options,
+      bindBy: (connection, first, isBinary) =>
+        isBinary ? bindByRdCleanPath(connection, first) : bindByJson(connection, first),
+    }
   }
 
   /** An application with the certificate as its files are now. */
@@ -135,7 +143,7 @@ export class DataPlane {
       ws.end(CLOSE_REASONS.ERR_WORKER_BUSY.code, 'ERR_WORKER_BUSY')
       return
     }
-    const connection = new Connection(ws, admission, this.#options)
+    const connection = new Connection(ws, admission, this.#context)
     ws.getUserData().connection = connection
     this.#connections.add(connection)
   }
