@@ -12,6 +12,6 @@ export {
   type EarlyUserAuthorizationResult,
 } from './early-user-authorization.ts'
 export { CredSspError, type CredSspErrorCode } from './errors.ts'
-export { type NtStatusReason, ntStatusReason } from './nt-status.ts'
+export { NT_STATUS_REASONS, type NtStatusReason, ntStatusReason } from './nt-status.ts'
 export { ntowfv1 } from './ntlm-crypto.ts'
 export { MAX_TS_REQUEST_BYTES } from './ts-request.ts'

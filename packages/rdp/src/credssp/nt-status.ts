@@ -110,8 +110,8 @@ const OTHER: NtStatusReason = {
   remedy: 'Look the status up in the security event log of the target.',
 }
 
-/** Spec: [MS-ERREF] §2.3.1 (NTSTATUS) and §2.1.1 (SEC_E_* of SSPI). */
-const REASONS: ReadonlyMap<number, NtStatusReason> = new Map([
+/** The statuses that are explained. Spec: [MS-ERREF] §2.3.1 (NTSTATUS) and §2.1.1 (SEC_E_* of SSPI). */
+export const NT_STATUS_REASONS: ReadonlyMap<number, NtStatusReason> = new Map([
   [0xc000006d, LOGON_FAILED], // STATUS_LOGON_FAILURE
   [0xc000006a, LOGON_FAILED], // STATUS_WRONG_PASSWORD
   [0xc0000064, LOGON_FAILED], // STATUS_NO_SUCH_USER
@@ -165,5 +165,5 @@ const REASONS: ReadonlyMap<number, NtStatusReason> = new Map([
 
 /** What the errorCode of a TSRequest means; a status that is not in the table has the code ERR_CREDSSP_SERVER_ERROR. */
 export function ntStatusReason(status: number): NtStatusReason {
-  return REASONS.get(status >>> 0) ?? OTHER
+  return NT_STATUS_REASONS.get(status >>> 0) ?? OTHER
 }

@@ -183,6 +183,11 @@ export const FAILURES = {
 /** The stable code of a logon failure. */
 export type FailureCode = keyof typeof FAILURES
 
+/** The code of a logon failure that a target has explained by an NTSTATUS: the area is the target, whatever the protocol. */
+export function codeOfCredSsp(code: string): string {
+  return code.replace(/^ERR_CREDSSP_/, 'ERR_TARGET_')
+}
+
 /** A failure as the control plane and the client get it. */
 export interface SessionFailure extends FailureWords {
   readonly code: string

@@ -10,7 +10,7 @@ import {
   subjectPublicKeyOf,
   tlsServerEndPointOf,
 } from '@rap/rdp/credssp'
-import { TargetFailure } from './failure.ts'
+import { codeOfCredSsp, TargetFailure } from './failure.ts'
 import { FrameReader } from './frame-reader.ts'
 
 /** 100 ns units between 1601 and 1970 (MS-DTYP 2.3.3). */
@@ -117,7 +117,7 @@ function credSspFailure(error: CredSspError): TargetFailure {
   if (ntStatus !== undefined) {
     const { code, title, remedy } = ntStatusReason(ntStatus)
     const words = {
-      code: code.replace(/^ERR_CREDSSP_/, 'ERR_TARGET_'),
+      code: codeOfCredSsp(code),
       title,
       detail: `The desktop answered the logon with NTSTATUS 0x${ntStatus.toString(16).padStart(8, '0')}.`,
       remedy,
