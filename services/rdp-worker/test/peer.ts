@@ -1,6 +1,6 @@
 import { X509Certificate } from 'node:crypto'
 import { createServer } from 'node:https'
-import type { AddressInfo } from 'node:net'
+import type { AddressInfo, Socket } from 'node:net'
 import type { TLSSocket } from 'node:tls'
 import { type Authority, identityOfCertificate, issueCertificate, spiffeId } from '@rap/pki'
 import { TRUST_DOMAIN } from '@rap/testkit'
@@ -74,13 +74,19 @@ export async function startPeer(
     },
   )
   server.on('clientError', (_error, socket) => socket.destroy())
+  // Those that have not done TLS yet are none of `closeAllConnections`.
+  const sockets = new Set<Socket>()
+  server.on('connection', socket => {
+    sockets.add(socket)
+    socket.once('close', () => sockets.delete(socket))
+  })
   let port = 0
   const start = async (): Promise<void> => {
     await new Promise<void>(resolve => server.listen(port, '127.0.0.1', resolve))
     port = (server.address() as AddressInfo).port
   }
   const stop = async (): Promise<void> => {
-    server.closeAllConnections()
+    for (const socket of sockets) socket.destroy()
     if (server.listening) await new Promise(resolve => server.close(resolve))
   }
   await start()

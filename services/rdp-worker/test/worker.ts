@@ -166,11 +166,17 @@ export class TestWorker {
 
   static async start(
     t: Teardown,
-    options: { readonly env?: Readonly<Record<string, string>>; readonly times?: WorkerTimes } = {},
+    options: {
+      readonly env?: Readonly<Record<string, string>>
+      readonly times?: WorkerTimes
+      /** Before the worker starts. */
+      readonly prepare?: (controlPlane: ControlPlanePeer) => void
+    } = {},
   ): Promise<TestWorker> {
     const shared = await common()
     const controlPlane = await ControlPlanePeer.start(t, shared.authority)
     const resolver = await ResolverPeer.start(t, shared.authority)
+    options.prepare?.(controlPlane)
     const { id, url, files, env } = await workerEnv(t, { controlPlane, resolver })
     const config = loadConfig(configSchema, { ...env, ...options.env }, { check: checkConfig })
     const lines: string[] = []
@@ -182,7 +188,15 @@ export class TestWorker {
     })
     const connect = (name: string): Redis => connectRedis(shared.redisServer.url, { name: `test-${name}`, logger })
     const redis = { commands: connect('commands'), stream: connect('stream'), subscription: connect('subscription') }
-    const { cert, key, ca = '' } = await loadTlsFiles({ ...files, caFile: config.RAP_PLATFORM_CA_FILE })
+    const {
+      cert,
+      key,
+      ca = '',
+    } = await loadTlsFiles({
+      certFile: config.RAP_TLS_CERT_FILE,
+      keyFile: config.RAP_TLS_KEY_FILE,
+      caFile: config.RAP_PLATFORM_CA_FILE,
+    })
     const stopping = new AbortController()
     const metrics = createMetrics({ service: 'rdp-worker' })
     const worker = await startWorker({

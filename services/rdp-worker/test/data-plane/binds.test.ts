@@ -224,6 +224,22 @@ t.test('a proof for the gateway counts where the order names it, and nowhere els
   }
 })
 
+t.test('the owner of a session that is over learns so through the gateway too, once it has been named', async t => {
+  const gateway = 'wss://gateway.example/data-plane/v1'
+  const behind = await TestWorker.start(t, {
+    prepare: controlPlane => {
+      controlPlane.gatewayUrl = gateway
+    },
+  })
+  const gone = newPlace(behind.id)
+  behind.controlPlane.close(gone.attachment_id, 'closed', null)
+  const { token } = await behind.credentials(gone)
+  const client = await behind.connect()
+  t.match(await client.bind({ token, proof: await behind.key.proof(token, gateway) }), {
+    reason: 'ERR_BIND_SESSION_ENDED',
+  })
+})
+
 t.test('an RDCleanPath client names the resource of its token, and is told of a refusal by status', async t => {
   const ordered = await worker.ready({ address: desktop.address })
   const bind = async (destination: string, changes: object = {}) => {
