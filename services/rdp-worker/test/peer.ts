@@ -1,6 +1,7 @@
 import { X509Certificate } from 'node:crypto'
 import { createServer } from 'node:https'
-import type { AddressInfo, Socket } from 'node:net'
+import type { AddressInfo } from 'node:net'
+import type { Duplex } from 'node:stream'
 import type { TLSSocket } from 'node:tls'
 import { type Authority, identityOfCertificate, issueCertificate, spiffeId } from '@rap/pki'
 import { TRUST_DOMAIN } from '@rap/testkit'
@@ -75,7 +76,7 @@ export async function startPeer(
   )
   server.on('clientError', (_error, socket) => socket.destroy())
   // Those that have not done TLS yet are none of `closeAllConnections`.
-  const sockets = new Set<Socket>()
+  const sockets = new Set<Duplex>()
   server.on('connection', socket => {
     sockets.add(socket)
     socket.once('close', () => sockets.delete(socket))
