@@ -21,6 +21,7 @@ const GLYPH_CACHE = 16
 const VIRTUAL_CHANNEL = 20
 const MULTI_FRAGMENT = 26
 const LARGE_POINTER = 27
+const SURFACE_COMMANDS = 28
 
 const FASTPATH_OUTPUT_SUPPORTED = 0x0001
 const LONG_CREDENTIALS_SUPPORTED = 0x0004
@@ -29,6 +30,8 @@ const NO_BITMAP_COMPRESSION_HDR = 0x0400
 const INPUT_FLAGS = 0x0001 | 0x0008 | 0x0010 | 0x0020
 /** NEGOTIATEORDERSUPPORT and ZEROBOUNDSDELTASSUPPORT, which every client must say, and no drawing order. */
 const ORDER_FLAGS = 0x0002 | 0x0008
+/** Set and stream surface bits, frame markers. */
+const SURFACE_COMMAND_FLAGS = 0x02 | 0x10 | 0x40
 const MAX_REQUEST_BYTES = 0x200000
 
 /** The combined capability sets, from numberCapabilities on. */
@@ -49,6 +52,7 @@ export function clientCapabilitySets(abilities: ClientAbilities): Buffer {
     set(VIRTUAL_CHANNEL, u32(0)),
     set(MULTI_FRAGMENT, u32(MAX_REQUEST_BYTES)),
     set(LARGE_POINTER, u16(1)),
+    set(SURFACE_COMMANDS, u32(SURFACE_COMMAND_FLAGS, 0)),
   ]
   return Buffer.concat([u16(sets.length, 0), ...sets])
 }

@@ -26,6 +26,10 @@ export interface ShadowOptions {
   /** Names in the certificate beside `localhost` and 127.0.0.1. */
   readonly dnsNames?: readonly string[]
   readonly logFile?: string
+  /** More arguments of freerdp-shadow-cli, such as `-gfx`. */
+  readonly args?: readonly string[]
+  /** Variables of the server's process, such as OPENSSL_CONF. */
+  readonly env?: Readonly<Record<string, string>>
 }
 
 export interface ShadowServer {
@@ -96,8 +100,8 @@ export async function startShadow(options: ShadowOptions): Promise<ShadowServer>
     const server = await startProcess({
       name: 'freerdp-shadow-cli',
       command,
-      args: ['/bind-address:127.0.0.1', `/port:${port}`, ...access],
-      env,
+      args: ['/bind-address:127.0.0.1', `/port:${port}`, ...access, ...(options.args ?? [])],
+      env: { ...env, ...options.env },
       cwd: home,
       readyWhen: async () => {
         der = await probeRdpCertificate('127.0.0.1', port)

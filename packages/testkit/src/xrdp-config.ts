@@ -6,30 +6,37 @@ export interface XrdpIni {
   readonly certificate: string
   readonly key: string
   readonly logFile: string
+  /** Changes to [Globals], such as `max_bpp` or `use_fastpath`. */
+  readonly settings?: Readonly<Record<string, string>> | undefined
 }
 
 /** xrdp.ini(5) for one server on loopback that speaks TLS only and knows one kind of session. */
 export function xrdpIni(options: XrdpIni): string {
+  const globals = {
+    ini_version: '1',
+    fork: 'true',
+    port: `tcp://127.0.0.1:${options.port}`,
+    use_vsock: 'false',
+    tcp_nodelay: 'true',
+    tcp_keepalive: 'true',
+    security_layer: 'tls',
+    crypt_level: 'high',
+    certificate: options.certificate,
+    key_file: options.key,
+    ssl_protocols: 'TLSv1.2, TLSv1.3',
+    allow_channels: 'true',
+    allow_multimon: 'true',
+    bitmap_cache: 'true',
+    bitmap_compression: 'true',
+    bulk_compression: 'true',
+    max_bpp: '32',
+    new_cursors: 'true',
+    use_fastpath: 'both',
+    ...options.settings,
+  }
+  const lines = Object.entries(globals).map(([name, value]) => `${name}=${value}`)
   return `[Globals]
-ini_version=1
-fork=true
-port=tcp://127.0.0.1:${options.port}
-use_vsock=false
-tcp_nodelay=true
-tcp_keepalive=true
-security_layer=tls
-crypt_level=high
-certificate=${options.certificate}
-key_file=${options.key}
-ssl_protocols=TLSv1.2, TLSv1.3
-allow_channels=true
-allow_multimon=true
-bitmap_cache=true
-bitmap_compression=true
-bulk_compression=true
-max_bpp=32
-new_cursors=true
-use_fastpath=both
+${lines.join('\n')}
 
 [Logging]
 LogFile=${options.logFile}

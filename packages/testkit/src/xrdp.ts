@@ -22,6 +22,8 @@ export interface XrdpOptions {
   readonly dnsNames?: readonly string[]
   readonly port?: number
   readonly logFile?: string
+  /** Changes to [Globals] of xrdp.ini(5), such as `max_bpp` or `use_fastpath`. */
+  readonly settings?: Readonly<Record<string, string>>
 }
 
 export interface XrdpServer {
@@ -125,7 +127,8 @@ export async function startXrdp(options: XrdpOptions = {}): Promise<XrdpServer> 
     const certificate = path('cert.pem')
     const key = path('key.pem')
     writeFileSync(path('sesman.ini'), sesmanIni({ port: sesman.port, display, desktopScript: desktop.script, logFile }))
-    writeFileSync(path('xrdp.ini'), xrdpIni({ port, certificate, key, logFile }))
+    const { settings } = options
+    writeFileSync(path('xrdp.ini'), xrdpIni({ port, certificate, key, logFile, settings }))
     started.push(
       await startProcess({
         name: 'xrdp-sesman',

@@ -1,0 +1,68 @@
+import { once } from 'node:events'
+import { createServer, type Socket } from 'node:net'
+import { TLSSocket } from 'node:tls'
+import { issueCertificate } from '@rap/pki'
+import { encodeX224ConnectionConfirm, PROTOCOL } from '@rap/rdp'
+import type { Platform } from '@rap/testkit'
+import { endSession } from './desktop.ts'
+import { directUrl, newClientKey, type Started, wireBind } from './wire-client.ts'
+
+export interface Bridge {
+  readonly port: number
+  /** Close code and reason of every connection that has ended, or why it did not come up. */
+  readonly endings: readonly string[]
+  close(): void
+}
+
+/**
+ * A port for RDP clients that know nothing of the platform, such as FreeRDP's: X.224 and TLS end here, and everything
+ * from MCS Connect Initial on goes through a session of its own.
+ */
+export async function startBridge(platform: Platform, resourceId: string): Promise<Bridge> {
+  const key = await newClientKey()
+  const { certificatePem: cert, keyPem } = await issueCertificate({
+    authority: platform.authority,
+    commonName: 'bridge',
+    dnsNames: ['localhost'],
+    usages: ['server'],
+    keyType: 'rsa',
+    now: new Date(),
+  })
+  const endings: string[] = []
+  const serve = async (plain: Socket): Promise<void> => {
+    await once(plain, 'data')
+    plain.pause()
+    plain.on('error', () => {})
+    const negotiation = { type: 'response', flags: 0, selectedProtocol: PROTOCOL.SSL } as const
+    plain.write(encodeX224ConnectionConfirm({ sourceReference: 0, negotiation }))
+    const client = new TLSSocket(plain, { isServer: true, cert, key: keyPem })
+    client.on('error', () => {})
+    const started = await platform.api.call<Started>('POST', '/v1/sessions', {
+      body: { resource_id: resourceId, dpop_jkt: key.jkt },
+    })
+    const url = directUrl(started)
+    const { token } = started.data_plane
+    const outcome = await wireBind(platform, { url, token, proof: await key.proof(token, url) })
+    if (!outcome.bound) throw new Error(outcome.reason)
+    const { socket } = outcome
+    socket.on('message', (bytes: Buffer, isBinary: boolean) => isBinary && client.write(bytes))
+    socket.once('close', (code, reason) => {
+      endings.push(`${code} ${reason}`)
+      client.destroy()
+    })
+    client.on('data', bytes => socket.send(bytes))
+    client.once('close', () => {
+      socket.close()
+      void endSession(platform, started)
+    })
+  }
+  const server = createServer(socket => {
+    serve(socket).catch(error => {
+      endings.push(String(error))
+      socket.destroy()
+    })
+  })
+  server.listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  return { port: (server.address() as { port: number }).port, endings, close: () => server.close() }
+}
