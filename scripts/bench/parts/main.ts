@@ -88,23 +88,26 @@ async function run(): Promise<Report> {
 
   let memory: Row | undefined
   let open = 1
-  const residentOfOne = { worker: residentOf(rig, 'worker'), nginx: residentOf(rig, 'nginx') }
+  let few: Resident | undefined
   for (const streams of [1, 10, 50, 200].filter(count => count <= most)) {
-    say(`${streams} sessions of ${FPS} frames a second`)
+    const sessions = streams === 1 ? '1 session' : `${streams} sessions`
+    say(`${sessions} of ${FPS} frames a second`)
     await openMore(streams - open)
     open = streams
     const readings = await inRounds(rig, groups, { streams, fps: FPS, ...paced })
     const limit = CPU_PER_SESSION[streams]
     rows.push(
-      rowOf(`CPU a session, ${streams} sessions`, readings, r => r.cpuPercentPerSession, {
+      rowOf(`CPU a session, ${sessions}`, readings, r => r.cpuPercentPerSession, {
         unit: '%',
         ...(limit !== undefined && { limit }),
       }),
     )
     if (streams === 10) rows.push(...latencyRows(readings))
-    const delivered = Math.min(...(readings.worker ?? []).map(reading => reading.delivered))
-    if (streams === open && delivered < 0.99) say(`only ${(delivered * 100).toFixed(1)} % of the frames arrived`)
-    if (streams > 1) memory = memoryRow(rig, residentOfOne, streams)
+    rows.push(rowOf(`frames delivered, ${sessions}`, readings, r => r.delivered * 100, { unit: '%' }))
+    const resident = { streams, worker: residentOf(rig, 'worker'), nginx: residentOf(rig, 'nginx') }
+    if (few !== undefined) memory = memoryRow(few, resident, nginx !== undefined)
+    // The first sessions fill the heap of Node to its working size; from there on a session's own share can be read.
+    else if (streams > 1) few = resident
   }
   if (memory !== undefined) rows.push(memory)
   const [model = 'unknown processor'] = cpus().map(cpu => cpu.model)
@@ -208,12 +211,19 @@ function residentOf({ pids }: Rig, group: Group): number {
   return pid === undefined ? 0 : residentMiB(pid)
 }
 
-function memoryRow(rig: Rig, one: { worker: number; nginx: number }, streams: number): Row {
-  const worker = (residentOf(rig, 'worker') - one.worker) / (streams - 1)
+interface Resident {
+  readonly streams: number
+  readonly worker: number
+  readonly nginx: number
+}
+
+function memoryRow(few: Resident, many: Resident, hasAnchor: boolean): Row {
+  const more = many.streams - few.streams
+  const worker = (many.worker - few.worker) / more
   return {
-    measure: `memory of one more session, of ${streams}`,
+    measure: `memory of one more session, from ${few.streams} to ${many.streams}`,
     worker,
-    anchor: rig.pids.nginx === undefined ? undefined : (residentOf(rig, 'nginx') - one.nginx) / (streams - 1),
+    anchor: hasAnchor ? (many.nginx - few.nginx) / more : undefined,
     unit: 'MiB',
     ratio: undefined,
     mustReach: `≤ ${MEMORY_MIB} MiB`,

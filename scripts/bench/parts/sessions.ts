@@ -11,7 +11,13 @@ export async function startBenchPlatform(maxSessions: number, onProgress: (step:
     appEnv: 'test',
     gateway: 'none',
     logLevel: 'info',
-    env: { 'rdp-worker': { RDP_WORKER_MAX_SESSIONS: String(maxSessions) } },
+    env: {
+      'rdp-worker': { RDP_WORKER_MAX_SESSIONS: String(maxSessions) },
+      'control-plane': {
+        SESSION_LIMIT_PER_USER: String(maxSessions),
+        SESSION_LIMIT_PER_ORGANIZATION: String(maxSessions),
+      },
+    },
     onProgress,
   })
 }

@@ -40,6 +40,8 @@ export interface Transport {
 type ClosingText = (reason: CloseReason, words: EndWords) => string | Uint8Array | undefined
 
 const decoder = new TextDecoder('utf-8', { fatal: true })
+/** What `send` of uWebSockets.js answers when all has left; 0 is waiting, 2 dropped. */
+const SENT = 1
 
 /**
  * One WebSocket of the data plane: unbound, binding, bound, closed.
@@ -110,28 +112,32 @@ export class Connection {
   /** The client's end of a relay whose RDP bytes are binary messages. */
   binaryPort(): ClientPort {
     const ws = this.#ws
+    // What `send` says is enough to know that nothing waits; asking for the amount is another call into uWebSockets.js.
+    let isBehind = false
     const writer = new RecordWriter(this.context.landing, message => {
-      if (this.#state !== 'closed') ws.send(message, true, false)
+      if (this.#state !== 'closed') isBehind = ws.send(message, true, false) !== SENT
     })
     return {
-      ...this.#port(() => writer.flush()),
       send: bytes => writer.write(bytes),
+      waitingBytes: () => (isBehind ? this.#waitingBytes() : 0),
+      close: (reason, words) => {
+        writer.flush()
+        this.close(reason, words)
+      },
     }
   }
 
   /** The client's end of a relay whose RDP bytes are text messages, as `encode` writes them. */
   textPort(encode: (bytes: Uint8Array) => string): ClientPort {
-    return { ...this.#port(() => undefined), send: bytes => this.send(encode(bytes), false) }
+    return {
+      send: bytes => this.send(encode(bytes), false),
+      waitingBytes: () => this.#waitingBytes(),
+      close: (reason, words) => this.close(reason, words),
+    }
   }
 
-  #port(flush: () => void): Omit<ClientPort, 'send'> {
-    return {
-      waitingBytes: () => (this.#state === 'closed' ? 0 : this.#ws.getBufferedAmount()),
-      close: (reason, words) => {
-        flush()
-        this.close(reason, words)
-      },
-    }
+  #waitingBytes(): number {
+    return this.#state === 'closed' ? 0 : this.#ws.getBufferedAmount()
   }
 
   /** Says why, and closes. Safe to call twice. */
