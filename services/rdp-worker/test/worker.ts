@@ -188,6 +188,9 @@ export class TestWorker {
     })
     const connect = (name: string): Redis => connectRedis(shared.redisServer.url, { name: `test-${name}`, logger })
     const redis = { commands: connect('commands'), stream: connect('stream'), subscription: connect('subscription') }
+    t.teardown(() => {
+      for (const connection of Object.values(redis)) connection.disconnect()
+    })
     const {
       cert,
       key,
@@ -210,10 +213,7 @@ export class TestWorker {
     })
     const parts = { id, url, files, controlPlane, resolver, redis: redis.commands, worker, metrics, lines, stopping }
     const started = new TestWorker({ ...parts, key: await ClientKey.make() }, shared, t)
-    t.teardown(async () => {
-      await started.drain()
-      for (const connection of Object.values(redis)) connection.disconnect()
-    })
+    t.teardown(() => started.drain())
     return started
   }
 
