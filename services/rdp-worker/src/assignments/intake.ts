@@ -52,7 +52,7 @@ export async function takeAssignments(options: IntakeOptions): Promise<void> {
       if (signal.aborted) return
       logger.warn({ event: 'assignments_not_read', err: error }, 'assignments not read')
       // The key is this worker's own. Whoever put something else there must not keep it deaf for good.
-      if (isWrongType(error)) await redis.del(stream).catch(() => undefined)
+      if (isWrongType(error)) await redis.eval(CLEAR, 1, stream).catch(() => undefined)
       // A read that is not even answered at the end of its wait goes over a connection that is dead.
       if ((error as Error).message === 'Command timed out') redis.disconnect(true)
       await new Promise(resolve => setTimeout(resolve, RETRY_MS))
@@ -70,6 +70,9 @@ export async function newestAssignment(redis: Redis, workerId: string): Promise<
     throw error
   }
 }
+
+/** Takes away what is no stream; in one step, since the control plane may begin a real one at any time. */
+const CLEAR = `if redis.call('TYPE', KEYS[1]).ok ~= 'stream' then return redis.call('DEL', KEYS[1]) end return 0`
 
 /** The key holds something that is no stream. */
 const isWrongType = (error: unknown): boolean => error instanceof Error && error.message.startsWith('WRONGTYPE')
