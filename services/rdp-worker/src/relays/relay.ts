@@ -105,9 +105,7 @@ export class Relay {
     socket.once('end', () => this.end('ERR_RELAY_TARGET_CLOSED'))
     socket.once('error', () => this.end('ERR_RELAY_TARGET_LOST'))
     socket.once('close', () => this.end('ERR_RELAY_TARGET_LOST'))
-    const { pending } = this.#options.target
-    if (pending.length > 0) this.#fromTarget(pending)
-    if (!this.#over) readTarget(socket, this.#options.landing.zone, bytes => this.#fromTarget(bytes))
+    readTarget(socket, this.#options.landing.zone, bytes => this.#fromTarget(bytes))
   }
 
   get stats(): RelayStats {

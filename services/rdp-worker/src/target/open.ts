@@ -16,8 +16,6 @@ export interface WarmTarget {
   readonly socket: TLSSocket
   readonly requestedProtocols: number
   readonly selectedProtocol: number
-  /** Bytes of the target that came behind the logon; they go first. */
-  readonly pending: Buffer
   /** Why a target that speaks before the client has spoken is not a desktop. */
   readonly refusalOf: (bytes: Uint8Array) => TargetFailure
 }
@@ -56,7 +54,7 @@ export async function openTarget(options: OpenTargetOptions): Promise<WarmTarget
     }
     const secure = await secureTarget(plain, address.host, rule, signal)
     socket = secure
-    const warm = { socket: secure, requestedProtocols, selectedProtocol, pending: Buffer.alloc(0) }
+    const warm = { socket: secure, requestedProtocols, selectedProtocol }
     if (selectedProtocol === PROTOCOL.SSL) return { ...warm, refusalOf: spokeTooSoon }
     if (credentials === undefined) throw new TargetFailure('ERR_TARGET_CREDENTIALS_MISSING')
     const { refusalOf } = await logonToTarget(secure, {

@@ -1,13 +1,22 @@
 import { createHash, X509Certificate } from 'node:crypto'
+import { readFileSync } from 'node:fs'
 import { PROTOCOL } from '@rap/rdp'
 import { subjectPublicKeyOf } from '@rap/rdp/credssp'
-import { waitFor } from '@rap/testkit'
+import { createLogger, createMetrics, InternalClient, internalAgent } from '@rap/service-kit'
+import { TRUST_DOMAIN, waitFor } from '@rap/testkit'
+import { keyLookupOfPem, verifyToken } from '@rap/token-claims'
 import t from 'tap'
 import { encodeTsRequest, tsRequestSize } from '../../../../packages/rdp/src/credssp/ts-request.ts'
 import { ModelServer } from '../../../../packages/rdp/test/credssp/model-server.ts'
+import { ControlPlane } from '../../src/control-plane/client.ts'
+import { Attachments } from '../../src/relays/attachments.ts'
+import { Landing } from '../../src/relays/landing.ts'
+import { targetPolicyOf } from '../../src/target/address.ts'
+import { WorkerMetrics } from '../../src/worker-metrics.ts'
 import { startDesktop } from '../desktop.ts'
 import { problem } from '../peer.ts'
 import { payloadOf } from '../resolver.ts'
+import { assignmentFor, ISSUER, newPlace, nowSeconds } from '../signing.ts'
 import { certificate, confirm, startTarget } from '../target/server.ts'
 import { TestWorker } from '../worker.ts'
 
@@ -248,6 +257,54 @@ t.test('a lease that somebody else has ends the desktop', async t => {
   t.same(await client.closed, { code: 4003, reason: 'ERR_SESSION_LEASE_LOST' })
   t.match(await quick.controlPlane.reported(place.attachment_id, 'closed'), { reason: 'ERR_SESSION_LEASE_LOST' })
   t.equal(await quick.redis.get(`rap:lease:${place.leaseId}`), '{"worker_id":"another"}', 'which is left to them')
+})
+
+t.test('a fault of the worker itself fails one session with words, and says the rest to the log', async t => {
+  const { cert, key } = { cert: readFileSync(worker.files.certFile), key: readFileSync(worker.files.keyFile) }
+  const clientOf = (service: string, baseUrl: string): InternalClient => {
+    const agent = internalAgent({
+      cert,
+      key,
+      ca: worker.authority.certificatePem,
+      trustDomain: TRUST_DOMAIN,
+      expectedIdentity: `service/${service}`,
+    })
+    t.teardown(() => agent.destroy())
+    return new InternalClient({ baseUrl, agent, logger })
+  }
+  const lines: string[] = []
+  const logger = createLogger({ service: 'rdp-worker', destination: { write: line => lines.push(line) } })
+  const attachments = new Attachments({
+    controlPlane: new ControlPlane(clientOf('control-plane', controlPlane.peer.url)),
+    resolver: clientOf('secret-resolver', resolver.peer.url),
+    leases: { hold: () => undefined, release: async () => undefined },
+    targetPolicy: targetPolicyOf(['127.0.0.0/8']),
+    platformCa: () => {
+      throw new Error('broken disk')
+    },
+    production: true,
+    credSspMinimumVersion: 5,
+    maxSessions: 1,
+    landing: new Landing(),
+    metrics: new WorkerMetrics(createMetrics({ service: 'rdp-worker' })),
+    logger,
+  })
+  const place = newPlace(worker.id)
+  controlPlane.states.set(place.attachment_id, { state: 'assigning', reason: null })
+  const { jws } = await assignmentFor(worker.signing, place, {
+    protocol: 'rdp',
+    address: desktop.address,
+    certificate_verification_mode: 'platform_ca',
+    security: 'auto',
+    render_quality_profile: 'balanced',
+  })
+  const keys = await keyLookupOfPem(worker.signing.publicPem)
+  await attachments.open(await verifyToken('assignment', jws, { keys, issuer: ISSUER, nowSeconds: nowSeconds() }))
+  const { failure } = await controlPlane.reported(place.attachment_id, 'failed')
+  t.match(failure, { code: 'ERR_WORKER_INTERNAL' })
+  t.notMatch(JSON.stringify(failure), /broken disk/)
+  t.match(lines.join(''), /broken disk/)
+  t.equal(attachments.size, 0)
 })
 
 t.test('an account that fits no Client Info PDU ends in words and not in the worker', async t => {
