@@ -81,7 +81,12 @@ export class Leases {
     for (const [index, lease] of leases.entries()) {
       const answer = answers[index]
       // Only a clear word counts: an answer that failed says nothing about the owner.
-      if (answer?.status === 'fulfilled' && answer.value === 0 && this.#held.delete(lease.lease_id)) onLost(lease)
+      if (answer?.status !== 'fulfilled' || answer.value !== 0 || !this.#held.delete(lease.lease_id)) continue
+      try {
+        onLost(lease)
+      } catch (error) {
+        logger.error({ event: 'lease_end_failed', attachment_id: lease.attachment_id, err: error }, 'end failed')
+      }
     }
   }
 }

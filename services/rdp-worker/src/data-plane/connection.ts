@@ -89,10 +89,10 @@ export class Connection {
     this.#state = 'binding'
     // The bytes are gone after this turn.
     const first = Buffer.from(new Uint8Array(message))
-    void this.context.bindBy(this, first, isBinary).then(
-      transport => this.#bound(transport),
-      error => this.#refused(error),
-    )
+    void this.context
+      .bindBy(this, first, isBinary)
+      .then(transport => this.#bound(transport))
+      .catch(error => this.#refused(error))
   }
 
   onDrain(): void {
