@@ -1,0 +1,102 @@
+import { randomBytes } from 'node:crypto'
+import { RdpRelay } from '@rap/rdp'
+import t from 'tap'
+import {
+  CLIENT,
+  CONNECTION_CONFIRM,
+  eachPacket,
+  nowMicros,
+  SERVER,
+  STAMP_OFFSET,
+  screenFrame,
+} from '../parts/rdp-script.ts'
+import { median, tableOf } from '../parts/report.ts'
+import { Deframer, FrameReader, Tally } from '../parts/stream-reader.ts'
+
+t.test('the fixed packets are whole, and take a relay to its active phase', async t => {
+  const packets = Object.entries({ ...CLIENT, ...SERVER, CONNECTION_CONFIRM })
+  for (const [name, bytes] of packets) {
+    t.equal(eachPacket(bytes, () => {}).length, 0, name)
+  }
+  const relay = new RdpRelay(
+    {
+      targetSelectedProtocol: 1,
+      targetRequestedProtocols: 1,
+      clientRequestedProtocols: 1,
+      credentials: undefined,
+      policy: { channels: new Set(['display', 'input']), renderQualityProfile: 'balanced' },
+    },
+    { toClient: () => {}, toServer: () => {}, event: () => {} },
+  )
+  relay.fromClient(CLIENT.connectInitial)
+  relay.fromServer(SERVER.connectResponse)
+  relay.fromClient(CLIENT.erectAndAttach)
+  relay.fromServer(SERVER.attachConfirm)
+  relay.fromClient(CLIENT.joinUser)
+  relay.fromServer(SERVER.joinConfirmUser)
+  relay.fromClient(CLIENT.joinIo)
+  relay.fromServer(SERVER.joinConfirmIo)
+  relay.fromClient(CLIENT.clientInfo)
+  relay.fromServer(Buffer.concat([SERVER.license, SERVER.demandActive]))
+  relay.fromClient(CLIENT.confirmActive)
+  t.equal(relay.phase, 'active')
+})
+
+/** A server message with the shortest header that fits (RFC 6455 §5.2). */
+function message(opcode: number, payload: Buffer): Buffer {
+  const { length } = payload
+  if (length < 126) return Buffer.concat([Buffer.from([0x80 | opcode, length]), payload])
+  if (length < 65_536) return Buffer.concat([Buffer.from([0x80 | opcode, 126, length >> 8, length & 0xff]), payload])
+  const size = Buffer.alloc(8)
+  size.writeBigUInt64BE(BigInt(length))
+  return Buffer.concat([Buffer.from([0x80 | opcode, 127]), size, payload])
+}
+
+t.test('messages are taken apart wherever they are cut, and pings are seen', async t => {
+  const payloads = [1, 125, 126, 16_379, 65_535, 65_536].map(size => randomBytes(size))
+  const stream = Buffer.concat([...payloads.map(payload => message(2, payload)), message(9, Buffer.alloc(0))])
+  for (const step of [1, 7, 1000, stream.length]) {
+    const deframer = new Deframer()
+    const seen: Buffer[] = []
+    let pings = 0
+    for (let at = 0; at < stream.length; at += step) {
+      deframer.push(stream, at, Math.min(at + step, stream.length), (opcode, from, to) => {
+        if (opcode === 9) pings++
+        else seen.push(stream.subarray(from, to))
+      })
+    }
+    t.ok(Buffer.concat(seen).equals(Buffer.concat(payloads)), `in steps of ${step}`)
+    t.equal(pings, 1)
+  }
+})
+
+t.test('frames are counted and timed wherever the stream is cut', async t => {
+  const size = 1000
+  const stream = Buffer.concat(
+    Array.from({ length: 50 }, () => {
+      const frame = screenFrame(size)
+      frame.writeDoubleLE(nowMicros() - 5000, STAMP_OFFSET)
+      return frame
+    }),
+  )
+  for (const step of [1, 9, 999, 1001, stream.length]) {
+    const tally = new Tally()
+    tally.start()
+    const reader = new FrameReader(tally, size)
+    for (let at = 0; at < stream.length; at += step) reader.push(stream, at, Math.min(at + step, stream.length))
+    const { frames, bytes, p50Micros } = tally.result()
+    t.equal(frames, 50)
+    t.equal(bytes, stream.length)
+    t.ok(5000 <= p50Micros && p50Micros < 5_000_000, `${p50Micros} µs`)
+  }
+})
+
+t.test('a report says what was promised and whether it was reached', async t => {
+  t.equal(median([3, 1, 2]), 2)
+  t.equal(median([4, 1, 2, 3]), 2)
+  const row = { measure: 'CPU', worker: 1.5, anchor: 1, unit: 's', ratio: 1.5, mustReach: '≤ 1', reached: false }
+  const stall = { growthMiB: 0, targetBytesAtEnd: 0, takenBytes: 1e6, recoveredBytesPerSecond: 1e8 }
+  const table = tableOf({ machine: 'a test', rows: [row], stall, notes: ['note'] })
+  t.match(table, '| CPU | 1.50 s | 1.00 | 1.50 | ≤ 1 | NO |')
+  t.match(table, 'then sent nothing')
+})
