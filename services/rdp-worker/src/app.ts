@@ -24,6 +24,7 @@ import { Binder } from './data-plane/bind.ts'
 import { DataPlane } from './data-plane/server.ts'
 import { Attachments, type AttachmentTimes } from './relays/attachments.ts'
 import { Landing } from './relays/landing.ts'
+import { READS_LAND_IN_PLACE } from './relays/target-reader.ts'
 import { WorkerMetrics } from './worker-metrics.ts'
 
 /** Version that administrators see beside the worker. */
@@ -80,6 +81,12 @@ export async function startWorker(deps: WorkerDeps): Promise<Worker> {
   let certificateChain = readChain(config)
   const counts = new WorkerMetrics(metrics)
   const landing = new Landing()
+  if (!READS_LAND_IN_PLACE) {
+    logger.warn(
+      { event: 'reads_are_copied', version: process.versions.node },
+      'reads are copied on this version of Node',
+    )
+  }
   const agents: InternalAgent[] = []
   const clientOf = (service: string, baseUrl: string): InternalClient => {
     const agent = internalAgent({
