@@ -1,5 +1,6 @@
+import { join } from 'node:path'
 import { decodeRdCleanPathAnswer } from '@rap/rdp'
-import { startPlatform, startShadow, targetOf, tempDir, waitFor } from '@rap/testkit'
+import { removePostgresData, startPlatform, startShadow, targetOf, tempDir, waitFor } from '@rap/testkit'
 import postgres from 'postgres'
 import t from 'tap'
 import { bentToken, stolenSigningKey } from './forge.ts'
@@ -8,7 +9,10 @@ import { type BindOutcome, directUrl, newClientKey, rdCleanPathBind, type Starte
 const desktop = await startShadow({ username: 'svc', password: 'wire-Pa55', security: 'nla' })
 t.teardown(() => desktop.stop())
 const home = tempDir('rap-e2e-')
-t.teardown(() => home.remove())
+t.teardown(() => {
+  removePostgresData(join(home.path, 'postgres'))
+  home.remove()
+})
 const platform = await startPlatform({
   dir: home.path,
   workers: 2,

@@ -1,6 +1,6 @@
 import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs'
 import { join } from 'node:path'
-import { findSecret, newCanary, startPlatform, startShadow, targetOf, tempDir } from '@rap/testkit'
+import { findSecret, newCanary, removePostgresData, startPlatform, startShadow, targetOf, tempDir } from '@rap/testkit'
 import t from 'tap'
 import { cannotCapture, startCapture } from './capture.ts'
 import { endSession, openDesktop, typeUntil } from './desktop.ts'
@@ -9,7 +9,10 @@ const canary = newCanary()
 const shadow = await startShadow({ username: 'svc', password: canary, security: 'nla' })
 t.teardown(() => shadow.stop())
 const home = tempDir('rap-wire-')
-t.teardown(() => home.remove())
+t.teardown(() => {
+  removePostgresData(join(home.path, 'postgres'))
+  home.remove()
+})
 const platform = await startPlatform({ dir: home.path, logLevel: 'trace' })
 t.teardown(() => platform.stop())
 
