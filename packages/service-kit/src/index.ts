@@ -40,7 +40,7 @@ export { EXIT_CONFIG, type ReadyFields, runService, type ServiceContext, type Se
 export { createLogger, type Logger, type LoggerSettings } from './log.ts'
 export { Counter, createMetrics, Gauge, Histogram, type Metrics } from './metrics.ts'
 export { type MigrateOptions, type MigrateResult, MigrationError, migrate } from './migrate.ts'
-export { type PeerIdentity, peerIdentity, type RequiredIdentity, requireIdentity } from './mtls.ts'
+export { checkedIdentity, type PeerIdentity, peerIdentity, type RequiredIdentity, requireIdentity } from './mtls.ts'
 export type { OpenApiOptions } from './openapi.ts'
 export { healthFields, identityFields, issuerField, platformFields } from './platform-fields.ts'
 export { connectPostgres, type PostgresOptions, type Sql, type TransactionSql } from './postgres.ts'

@@ -54,16 +54,20 @@ export interface RequiredIdentity {
   id?: string | readonly string[]
 }
 
+/** The peer, where it is one of the named identities; throws ERR_MTLS_IDENTITY for anybody else, and for nobody. */
+export function checkedIdentity(peer: PeerIdentity | undefined, allowed: readonly RequiredIdentity[]): PeerIdentity {
+  const isAllowed = allowed.some(
+    ({ kind, id }) => peer?.kind === kind && (id === undefined || [id].flat().includes(peer.id)),
+  )
+  if (peer !== undefined && isAllowed) return peer
+  throw commonProblems.ERR_MTLS_IDENTITY({
+    facts: { received: peer === undefined ? 'none' : `${peer.kind}/${peer.id}` },
+  })
+}
+
 /** Fastify `preHandler` (or `onRequest`) that lets only the named identities in; anybody else gets 403 ERR_MTLS_IDENTITY. */
 export function requireIdentity(...allowed: readonly RequiredIdentity[]): preHandlerAsyncHookHandler {
   return async request => {
-    const peer = peerIdentity(request)
-    const isAllowed = allowed.some(({ kind, id }) => {
-      return peer?.kind === kind && (id === undefined || [id].flat().includes(peer.id))
-    })
-    if (isAllowed) return
-    throw commonProblems.ERR_MTLS_IDENTITY({
-      facts: { received: peer === undefined ? 'none' : `${peer.kind}/${peer.id}` },
-    })
+    checkedIdentity(peerIdentity(request), allowed)
   }
 }

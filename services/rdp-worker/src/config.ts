@@ -1,5 +1,5 @@
 import { DATA_PLANE_PATH } from '@rap/data-plane-protocol'
-import { Env, isProduction } from '@rap/service-kit'
+import { Env, healthFields, identityFields, isProduction, issuerField, platformFields } from '@rap/service-kit'
 import { type Static, Type } from '@sinclair/typebox'
 import { type TargetPolicy, targetPolicyOf } from './target/address.ts'
 
@@ -7,19 +7,13 @@ const UUID = '^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$'
 
 /** The environment of the rdp-worker; docs/operations/configuration.md is made from the descriptions. */
 export const configSchema = Type.Object({
-  APP_ENV: Env.appEnv(),
-  LOG_LEVEL: Env.logLevel(),
-  RAP_TRUST_DOMAIN: Env.string({
-    description: 'Trust domain of the SPIFFE IDs in platform certificates',
-    default: 'rap.internal',
-    maxLength: 255,
-    pattern: '^[a-z0-9._-]+$',
-  }),
+  ...platformFields,
+  ...identityFields,
+  ...issuerField,
+  ...healthFields(9463),
   RAP_PLATFORM_CA_FILE: Env.path({
     description: 'Certificates of the platform CA (PEM); targets with platform_ca verification chain to it too',
   }),
-  RAP_TLS_CERT_FILE: Env.path({ description: 'Platform certificate of this worker (PEM chain), for internal calls' }),
-  RAP_TLS_KEY_FILE: Env.path({ description: 'Private key of the platform certificate (PEM)' }),
   RDP_WORKER_ID: Env.string({
     description: 'Id of this worker; its certificate carries it as SPIFFE ID',
     pattern: UUID,
@@ -65,11 +59,6 @@ export const configSchema = Type.Object({
     protocols: ['redis:', 'rediss:'],
     secret: true,
   }),
-  DATA_PLANE_ISSUER: Env.string({
-    description: 'Issuer that tokens have to name, the same as in the control plane',
-    default: 'https://rap.internal/control-plane',
-    maxLength: 256,
-  }),
   RDP_WORKER_MAX_SESSIONS: Env.integer({
     description: 'Most sessions at once',
     default: 200,
@@ -111,8 +100,6 @@ export const configSchema = Type.Object({
     max: 3600,
     unit: 'seconds',
   }),
-  HEALTH_HOST: Env.string({ description: 'Address of the private health and metrics listener', default: '127.0.0.1' }),
-  HEALTH_PORT: Env.port({ description: 'Port of the private health and metrics listener', default: 9463 }),
 })
 
 /** The checked environment. */

@@ -1,4 +1,10 @@
-import { commonProblems, type PeerIdentity, peerIdentity, type RequiredIdentity } from '@rap/service-kit'
+import {
+  checkedIdentity,
+  commonProblems,
+  type PeerIdentity,
+  peerIdentity,
+  type RequiredIdentity,
+} from '@rap/service-kit'
 import type { FastifyRequest, onRequestAsyncHookHandler } from 'fastify'
 
 /** Who stands at the other end of an internal connection. */
@@ -13,14 +19,9 @@ const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/
 /** Fastify hook that lets only the named identities in; a worker's id is a UUID. Throws ERR_MTLS_IDENTITY. */
 export function requirePeer(identify: Identify, ...allowed: readonly RequiredIdentity[]): onRequestAsyncHookHandler {
   return async request => {
-    const peer = identify(request)
-    const isAllowed = allowed.some(
-      ({ kind, id }) => peer?.kind === kind && (id === undefined || [id].flat().includes(peer.id)),
-    )
-    if (peer === undefined || !isAllowed || (peer.kind === 'worker' && !UUID.test(peer.id))) {
-      throw commonProblems.ERR_MTLS_IDENTITY({
-        facts: { received: peer === undefined ? 'none' : `${peer.kind}/${peer.id}` },
-      })
+    const peer = checkedIdentity(identify(request), allowed)
+    if (peer.kind === 'worker' && !UUID.test(peer.id)) {
+      throw commonProblems.ERR_MTLS_IDENTITY({ facts: { received: `${peer.kind}/${peer.id}` } })
     }
     peers.set(request, peer)
   }

@@ -26,6 +26,16 @@ import {
 /** Commands take no fields; clients that always send JSON send an empty object. */
 const NoBody = Type.Optional(Nullable(Type.Object({})))
 
+/** The two ways to leave a session; they differ in what becomes of the desktop. */
+const ENDS = [
+  {
+    path: '/v1/sessions/:id/detach',
+    summary: 'Close the connection to the target; the desktop stays there',
+    end: detachSession,
+  },
+  { path: '/v1/sessions/:id/terminate', summary: 'End a session for good', end: terminateSession },
+] as const
+
 /** `/v1/sessions`. */
 export function sessionRoutes(app: RapServer, ctx: Context): void {
   const common = { tags: ['sessions'], security: BEARER }
@@ -152,43 +162,17 @@ export function sessionRoutes(app: RapServer, ctx: Context): void {
     },
   )
 
-  app.post(
-    '/v1/sessions/:id/detach',
-    {
-      onRequest,
-      schema: {
-        ...common,
-        summary: 'Close the connection to the target; the desktop stays there',
-        params: IdParams,
-        body: NoBody,
-        response: { 200: Session },
+  for (const { path, summary, end } of ENDS) {
+    app.post(
+      path,
+      { onRequest, schema: { ...common, summary, params: IdParams, body: NoBody, response: { 200: Session } } },
+      async request => {
+        const caller = callerOf(request)
+        const session = await requireSession(ctx.sql, caller, { id: request.params.id, use: 'end' })
+        return sessionView(await end(ctx, caller, session.id))
       },
-    },
-    async request => {
-      const caller = callerOf(request)
-      const session = await requireSession(ctx.sql, caller, { id: request.params.id, use: 'end' })
-      return sessionView(await detachSession(ctx, caller, session.id))
-    },
-  )
-
-  app.post(
-    '/v1/sessions/:id/terminate',
-    {
-      onRequest,
-      schema: {
-        ...common,
-        summary: 'End a session for good',
-        params: IdParams,
-        body: NoBody,
-        response: { 200: Session },
-      },
-    },
-    async request => {
-      const caller = callerOf(request)
-      const session = await requireSession(ctx.sql, caller, { id: request.params.id, use: 'end' })
-      return sessionView(await terminateSession(ctx, caller, session.id))
-    },
-  )
+    )
+  }
 
   /** Of these organizations, those in which the user sees everybody's sessions. */
   async function readableOrganizations(userId: string, organizationIds: readonly string[]): Promise<string[]> {
