@@ -30,7 +30,6 @@ export const Candidate = Type.Object({
   metadata: CandidateMetadata,
 })
 export type Candidate = Static<typeof Candidate>
-export type CandidateType = Candidate['type']
 
 /** True in APP_ENV `production` and `prod`, and on the client in `environment` likewise. */
 export function isProductionEnvironment(environment: string): boolean {

@@ -3,7 +3,6 @@ export { type AdvertiseOptions, buildCandidates } from './advertise.ts'
 export {
   Candidate,
   CandidateMetadata,
-  type CandidateType,
   isProductionEnvironment,
   type TlsTrustMode,
   TRUST_MODES,

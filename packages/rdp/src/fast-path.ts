@@ -1,8 +1,6 @@
 import { WireError } from './errors.ts'
 import { FASTPATH_ACTION_FASTPATH, pduSize } from './framing.ts'
 
-/** High two bits of the header. Spec: [MS-RDPBCGR] §2.2.8.1.2, §2.2.9.1.2; both are zero under TLS. */
-export const FASTPATH_FLAG = { SECURE_CHECKSUM: 0x1, ENCRYPTED: 0x2 } as const
 const MAX_FASTPATH_BYTES = 0x7fff
 
 export interface FastPathPdu {

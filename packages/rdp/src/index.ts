@@ -3,7 +3,6 @@ export { pduSize } from './framing.ts'
 export {
   NEG_FAILURE,
   NEG_REQ_FLAG,
-  NEG_RSP_FLAG,
   PROTOCOL,
   type RdpNegAnswer,
   type RdpNegReq,
