@@ -1,5 +1,5 @@
 import { join } from 'node:path'
-import { KeyRing, openLocalKey } from '@rap/key-provider'
+import { openLocalKey } from '@rap/key-provider'
 import type { Platform } from '@rap/testkit'
 import type { DataPlaneClaims, SigningKey } from '@rap/token-claims'
 import { decodeJwt, type JWTPayload, SignJWT } from 'jose'
@@ -14,11 +14,12 @@ export async function stolenSigningKey(platform: Platform, dir: string): Promise
   try {
     const [row] = await sql`select kid, wrapped_private_key as stored from rap.signing_keys where state = 'active'`
     if (row === undefined) throw new Error('there is no active signing key')
-    const wrapped = { keyId: row.stored.key_id, wrapped: Buffer.from(row.stored.wrapped, 'base64') }
-    const ring = new KeyRing({
-      active: await openLocalKey({ keyId: row.stored.key_id, file: join(dir, 'signing-key-encryption.key') }),
-    })
-    const encoded = await ring.unwrap(wrapped, Buffer.from(`rap-signing-key-v1\0${row.kid}`))
+    const file = join(dir, 'signing-key-encryption.key')
+    const wrapper = await openLocalKey({ keyId: row.stored.key_id, file })
+    const encoded = await wrapper.unwrap(
+      Buffer.from(row.stored.wrapped, 'base64'),
+      Buffer.from(`rap-signing-key-v1\0${row.kid}`),
+    )
     const algorithm = { name: 'RSASSA-PKCS1-v1_5', hash: 'SHA-256' }
     return {
       kid: row.kid,

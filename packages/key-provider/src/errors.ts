@@ -8,6 +8,16 @@ export type KeyProviderErrorCode =
   | 'ERR_KEY_FILE_UNREADABLE'
   | 'ERR_KEY_FILE_PERMISSIONS'
   | 'ERR_KEY_UNKNOWN'
+  | 'ERR_KEY_EXISTS'
+  /** The place of the key does not answer now: sealed, throttled, timed out, not reachable. */
+  | 'ERR_KEY_UNAVAILABLE'
+  /** The place of the key refuses this service: an operator has to change a policy or a credential. */
+  | 'ERR_KEY_FORBIDDEN'
+  /** The place of the key has no such key, or not in a form that can be used. */
+  | 'ERR_KEY_NOT_FOUND'
+  /** The place of the key has it, and does not use this version of it any more. */
+  | 'ERR_KEY_VERSION_ARCHIVED'
+  | 'ERR_KEY_CONFIGURATION'
   | 'ERR_KEY_DUPLICATE'
   | 'ERR_KEY_DESTROYED'
   | 'ERR_KEY_INPUT_LENGTH'

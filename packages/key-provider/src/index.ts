@@ -1,5 +1,14 @@
 export { KeyProviderError, type KeyProviderErrorCode, type KeyProviderFacts } from './errors.ts'
 export { KeyRing, type WrappedKey } from './key-ring.ts'
-export { KEY_BYTES, type LocalKeyOptions, LocalKeyProvider } from './local-key.ts'
-export { type LocalKeySource, openLocalKey } from './open-local-key.ts'
-export { isKeyId, type KeyDescription, type KeyProvider, MAX_CONTEXT_BYTES, MAX_DATA_KEY_BYTES } from './provider.ts'
+export { KEY_BYTES, type LocalKeyOptions, LocalKeyProvider } from './local/local-key.ts'
+export { type LocalKeySource, openLocalKey } from './local/open-local-key.ts'
+export {
+  DATA_KEY_BYTES,
+  type GeneratedDataKey,
+  isKeyId,
+  type KeyDescription,
+  type KeyProvider,
+  MAX_CONTEXT_BYTES,
+  MAX_DATA_KEY_BYTES,
+} from './provider.ts'
+export { type KeySource, singleKeySource } from './source.ts'

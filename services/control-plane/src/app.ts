@@ -1,6 +1,6 @@
 import fastifyCookie from '@fastify/cookie'
 import fastifyRateLimit from '@fastify/rate-limit'
-import type { KeyRing } from '@rap/key-provider'
+import type { KeyProvider } from '@rap/key-provider'
 import {
   buildServer,
   isProduction,
@@ -51,7 +51,7 @@ export interface AppDeps {
   readonly redis: Redis
   readonly logger: Logger
   /** Wraps the signing keys at rest. */
-  readonly keys: KeyRing
+  readonly signingKeyWrapper: KeyProvider
   readonly resolver: ResolverPort
   /** CA certificates of the platform, PEM: they are published. */
   readonly trustBundlePem: string
@@ -81,7 +81,7 @@ export interface ControlPlane {
 /** Puts the control plane together: signing keys and the first user are there afterwards, and nothing listens yet. */
 export async function buildApp(config: Config, deps: AppDeps): Promise<ControlPlane> {
   const { sql, redis, logger, signal } = deps
-  const signing = new SigningKeys(sql, deps.keys)
+  const signing = new SigningKeys(sql, deps.signingKeyWrapper)
   await signing.ensure()
   await bootstrap({ config, sql, logger })
   const events = await StateEvents.open(sql, logger)

@@ -1,5 +1,5 @@
 import { readFile } from 'node:fs/promises'
-import { KeyRing, openLocalKey } from '@rap/key-provider'
+import { openLocalKey } from '@rap/key-provider'
 import {
   buildHealthServer,
   connectPostgres,
@@ -45,8 +45,7 @@ async function main({ config, logger, signal, onShutdown }: ServiceContext<typeo
     file: config.CONTROL_PLANE_SIGNING_KEY_ENCRYPTION_KEY_FILE,
     allowOpenPermissions: !isProduction(config.APP_ENV),
   })
-  const keys = new KeyRing({ active: wrapper })
-  onShutdown('signing-key-wrapper', () => keys.destroy())
+  onShutdown('signing-key-wrapper', () => wrapper.destroy())
 
   const ca = await readFile(config.RAP_PLATFORM_CA_FILE)
   const platform = {
@@ -84,7 +83,7 @@ async function main({ config, logger, signal, onShutdown }: ServiceContext<typeo
     sql,
     redis,
     logger,
-    keys,
+    signingKeyWrapper: wrapper,
     resolver,
     trustBundlePem: readTrustBundle(ca),
     signal,

@@ -1,6 +1,6 @@
 import { createHash, generateKeyPairSync, randomBytes, randomUUID } from 'node:crypto'
 import { hash } from '@node-rs/argon2'
-import { KeyRing, LocalKeyProvider } from '@rap/key-provider'
+import { LocalKeyProvider } from '@rap/key-provider'
 import {
   connectPostgres,
   connectRedis,
@@ -140,7 +140,7 @@ export class Stand {
   /** As the control plane's own role. */
   readonly sql: Sql
   readonly redis: Redis
-  readonly keys: KeyRing
+  readonly signingKeyWrapper: LocalKeyProvider
   readonly resolver = new MemoryResolver()
   #log = ''
   readonly #closers: (() => unknown)[] = []
@@ -157,8 +157,7 @@ export class Stand {
     this.resolverUrl = servers.urls.secretResolver
     this.sql = connectPostgres(this.url, { max: 20, applicationName: 'test' })
     this.redis = connectRedis(this.redisServer.url, { name: 'test', logger: this.logger() })
-    const provider = new LocalKeyProvider({ keyId: 'test', key: randomBytes(32), provider: 'env' })
-    this.keys = new KeyRing({ active: provider })
+    this.signingKeyWrapper = new LocalKeyProvider({ keyId: 'test', key: randomBytes(32), provider: 'env' })
   }
 
   /** Everything that the instances logged. */
@@ -188,7 +187,7 @@ export class Stand {
       sql,
       redis,
       logger,
-      keys: this.keys,
+      signingKeyWrapper: this.signingKeyWrapper,
       resolver: this.resolver,
       trustBundlePem: CA_PEM,
       signal: drain.signal,
@@ -298,7 +297,7 @@ export class Stand {
 
   async close(): Promise<void> {
     for (const close of this.#closers.reverse()) await close()
-    this.keys.destroy()
+    this.signingKeyWrapper.destroy()
     this.redis.disconnect()
     await this.sql.end({ timeout: 5 })
     await this.redisServer.stop()

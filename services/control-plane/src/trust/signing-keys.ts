@@ -1,4 +1,4 @@
-import type { KeyRing } from '@rap/key-provider'
+import type { KeyProvider } from '@rap/key-provider'
 import type { Sql, TransactionSql } from '@rap/service-kit'
 import { type KeyLookup, type KeySet, publicJwkOf, type SigningKey } from '@rap/token-claims'
 import { type CryptoKey, generateKeyPair, importJWK, type JWK } from 'jose'
@@ -13,7 +13,7 @@ export const RETIRING_MINUTES = 10
 type Db = Sql | TransactionSql
 
 /** Who wraps the private halves at rest. */
-type KeyWrapper = Pick<KeyRing, 'wrap' | 'unwrap'>
+type KeyWrapper = Pick<KeyProvider, 'keyId' | 'wrap' | 'unwrap'>
 
 interface WrappedKey {
   readonly key_id: string
@@ -34,14 +34,14 @@ interface SigningKeyRow {
  */
 export class SigningKeys {
   readonly #sql: Sql
-  readonly #keys: KeyWrapper
+  readonly #wrapper: KeyWrapper
   /** Unwrapped keys by kid; a handful at most, since every rotation forgets the others. */
   readonly #private = new Map<string, CryptoKey>()
   readonly #public = new Map<string, CryptoKey>()
 
-  constructor(sql: Sql, keys: KeyWrapper) {
+  constructor(sql: Sql, wrapper: KeyWrapper) {
     this.#sql = sql
-    this.#keys = keys
+    this.#wrapper = wrapper
   }
 
   /** Makes the first two keys where there are none; safe in several instances at once. */
@@ -122,8 +122,8 @@ export class SigningKeys {
     const jwk = await publicJwkOf(publicKey)
     const encoded = Buffer.from(await crypto.subtle.exportKey('pkcs8', privateKey))
     try {
-      const { keyId, wrapped } = await this.#keys.wrap(encoded, contextOf(jwk.kid))
-      const stored: WrappedKey = { key_id: keyId, wrapped: wrapped.toString('base64') }
+      const wrapped = await this.#wrapper.wrap(encoded, contextOf(jwk.kid))
+      const stored: WrappedKey = { key_id: this.#wrapper.keyId, wrapped: wrapped.toString('base64') }
       await db`
         insert into rap.signing_keys (kid, state, public_jwk, wrapped_private_key)
         values (${jwk.kid}, 'next', ${db.json(jwk as never)}, ${db.json(stored as never)})`
@@ -135,8 +135,9 @@ export class SigningKeys {
 
   async #open({ kid, wrapped_private_key: stored }: SigningKeyRow): Promise<CryptoKey> {
     if (stored === null) throw new Error('signing key has no private half')
-    const wrapped = { keyId: stored.key_id, wrapped: Buffer.from(stored.wrapped, 'base64') }
-    const encoded = await this.#keys.unwrap(wrapped, contextOf(kid))
+    if (stored.key_id !== this.#wrapper.keyId)
+      throw new Error(`signing key is wrapped with another key: ${stored.key_id}`)
+    const encoded = await this.#wrapper.unwrap(Buffer.from(stored.wrapped, 'base64'), contextOf(kid))
     try {
       const algorithm = { name: 'RSASSA-PKCS1-v1_5', hash: 'SHA-256' }
       return await crypto.subtle.importKey('pkcs8', new Uint8Array(encoded), algorithm, false, ['sign'])

@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto'
 import t from 'tap'
-import { LocalKeyProvider, MAX_CONTEXT_BYTES, MAX_DATA_KEY_BYTES } from '../src/index.ts'
+import { LocalKeyProvider, MAX_CONTEXT_BYTES, MAX_DATA_KEY_BYTES } from '../../src/index.ts'
 
 const CONTEXT = Buffer.from('organization-1\0resource-1\0version-1')
 const newProvider = (keyId = 'key-1', key = randomBytes(32)) => new LocalKeyProvider({ keyId, key, provider: 'env' })

@@ -1,6 +1,6 @@
 import { constants } from 'node:fs'
 import { type FileHandle, open } from 'node:fs/promises'
-import { KeyProviderError } from './errors.ts'
+import { KeyProviderError } from '../errors.ts'
 import { KEY_BYTES, LocalKeyProvider } from './local-key.ts'
 
 export interface LocalKeySource {
@@ -22,8 +22,8 @@ const OPEN_PERMISSIONS = 0o077
 /**
  * Opens the key of the environment: exactly one of `base64` and `file`.
  *
- * Throws KeyProviderError: KEY_SOURCE for none or both, KEY_FILE_UNREADABLE, KEY_FILE_PERMISSIONS, KEY_ENCODING,
- * KEY_LENGTH, KEY_WEAK, KEY_ID_INVALID. Every copy of the key text that this function makes is zeroed.
+ * Throws KeyProviderError: ERR_KEY_SOURCE for none or both, ERR_KEY_FILE_UNREADABLE, ERR_KEY_FILE_PERMISSIONS,
+ * ERR_KEY_ENCODING, ERR_KEY_LENGTH, ERR_KEY_WEAK, ERR_KEY_ID_INVALID. Every copy of the key text that this function makes is zeroed.
  */
 export async function openLocalKey(source: LocalKeySource): Promise<LocalKeyProvider> {
   const { keyId, base64, file } = source
@@ -32,12 +32,7 @@ export async function openLocalKey(source: LocalKeySource): Promise<LocalKeyProv
   }
   const key =
     file === undefined ? decodeText(base64 ?? '') : await readKeyFile(file, source.allowOpenPermissions === true)
-  try {
-    return new LocalKeyProvider({ keyId, key, provider: file === undefined ? 'env' : 'file' })
-  } catch (error) {
-    key.fill(0)
-    throw error
-  }
+  return new LocalKeyProvider({ keyId, key, provider: file === undefined ? 'env' : 'file' })
 }
 
 function decodeText(text: Buffer | string): Buffer {

@@ -3,8 +3,8 @@ import { randomBytes } from 'node:crypto'
 import { chmod, symlink, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
-import { KeyProviderError, openLocalKey } from '../src/index.ts'
-import { decodeBase64Key } from '../src/open-local-key.ts'
+import { KeyProviderError, openLocalKey } from '../../src/index.ts'
+import { decodeBase64Key } from '../../src/local/open-local-key.ts'
 
 const CONTEXT = Buffer.from('context')
 
