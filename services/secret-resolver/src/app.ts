@@ -13,10 +13,10 @@ import {
 } from '@rap/service-kit'
 import type { KeyLookup } from '@rap/token-claims'
 import type { FastifyRequest } from 'fastify'
-import { problemOfDatabase, problemOfRefusedSecret } from './errors.ts'
+import { problemOfDatabase, problemOfKeyProvider, problemOfRefusedSecret } from './errors.ts'
+import { addMasterKeyRoutes } from './master-keys/routes.ts'
 import { rateLimit } from './resolve/rate-limit.ts'
 import { addResolveRoute } from './resolve/routes.ts'
-import type { RandomSource } from './secrets/envelope.ts'
 import type { KeyWrapPort } from './secrets/key-wrap.ts'
 import { addSecretRoutes } from './secrets/routes.ts'
 
@@ -31,12 +31,15 @@ export interface AppOptions {
   readonly sql: Sql
   readonly redis: Redis
   readonly keys: KeyWrapPort
+  /** How long a replaced version of a secret is kept; 0 for not at all. */
+  readonly versionRetentionMs: number
+  /** Goes on with a re-wrap that was just ordered. */
+  readonly kickRewrap: () => void
   readonly tokenKeys: KeyLookup
   readonly issuer: string
   readonly isProduction: boolean
   readonly limits: { readonly perWorkerPerMinute: number; readonly perSessionPerMinute: number }
   readonly now?: () => Date
-  readonly random?: RandomSource
 }
 
 /**
@@ -53,7 +56,7 @@ export async function buildApp(options: AppOptions): Promise<RapServer> {
     trustDomain: options.trustDomain,
     bodyLimitBytes: BODY_LIMIT_BYTES,
     healthRoutes: false,
-    mapError: error => problemOfRefusedSecret(error) ?? problemOfDatabase(error),
+    mapError: error => problemOfRefusedSecret(error) ?? problemOfKeyProvider(error) ?? problemOfDatabase(error),
     onRefusal: async (problem, request) => {
       await appendAuditEvent(sql, refusalEvent(problem, request))
     },
@@ -64,6 +67,7 @@ export async function buildApp(options: AppOptions): Promise<RapServer> {
   })
   const deps = { ...options, now }
   addSecretRoutes(app, deps)
+  addMasterKeyRoutes(app, deps)
   addResolveRoute(app, {
     ...deps,
     limitWorker: rateLimit(redis, { name: 'worker', limit: limits.perWorkerPerMinute, windowSeconds: 60 }),

@@ -1,5 +1,6 @@
 import { Env, healthFields, identityFields, issuerField, platformFields } from '@rap/service-kit'
 import { type Static, Type } from '@sinclair/typebox'
+import { keyFields } from './key-sources.ts'
 
 /** The environment of the secret-resolver; `docs/operations/configuration.md` is generated from it. */
 export const configSchema = Type.Object({
@@ -23,15 +24,13 @@ export const configSchema = Type.Object({
     description: 'Public signing keys of the control plane',
     example: 'https://control-plane.rap.internal:8443/.well-known/jwks.json',
   }),
-  SECRET_ENCRYPTION_KEY_B64: Type.Optional(
-    Env.secret({ description: 'The 256-bit master key in base64; or SECRET_ENCRYPTION_KEY_FILE', maxLength: 128 }),
-  ),
-  SECRET_ENCRYPTION_KEY_FILE: Type.Optional(
-    Env.path({ description: 'File with the 256-bit master key; or SECRET_ENCRYPTION_KEY_B64' }),
-  ),
-  SECRET_ENCRYPTION_KEY_ID: Env.string({
-    description: 'Name of the master key; stored with every secret that it protects',
-    pattern: '^[A-Za-z0-9][A-Za-z0-9._:-]{0,127}$',
+  ...keyFields,
+  SECRET_VERSION_RETENTION_HOURS: Env.integer({
+    description: 'How long a replaced version of a secret can be rolled back to; then it is destroyed',
+    min: 0,
+    max: 8784,
+    default: 168,
+    unit: 'hours',
   }),
   RESOLVE_LIMIT_PER_WORKER: Env.integer({
     description: 'Resolves of one worker in a minute, refused ones included',
@@ -47,11 +46,3 @@ export const configSchema = Type.Object({
   }),
 })
 export type Config = Readonly<Static<typeof configSchema>>
-
-/** Rules between variables. */
-export function checkConfig(config: Config, problem: (variable: string, message: string) => void): void {
-  const { SECRET_ENCRYPTION_KEY_B64: text, SECRET_ENCRYPTION_KEY_FILE: file } = config
-  if ((text === undefined) === (file === undefined)) {
-    problem('SECRET_ENCRYPTION_KEY_FILE', 'exactly one of this and SECRET_ENCRYPTION_KEY_B64 must be set')
-  }
-}

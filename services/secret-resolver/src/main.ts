@@ -1,6 +1,5 @@
 import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
-import { KeyRing, openLocalKey } from '@rap/key-provider'
 import {
   buildHealthServer,
   connectPostgres,
@@ -14,9 +13,12 @@ import {
   watchTlsFiles,
 } from '@rap/service-kit'
 import { buildApp } from './app.ts'
-import { checkConfig, configSchema } from './config.ts'
+import { configSchema } from './config.ts'
+import { checkKeyConfig, openKeys } from './key-sources.ts'
+import { Housekeeping } from './master-keys/housekeeping.ts'
+import { activateConfigured } from './master-keys/register.ts'
+import { refuseUnusableKeys } from './master-keys/start-checks.ts'
 import { readyCheck } from './readiness.ts'
-import { refuseUnknownKeys, refuseWrongKey } from './start-checks.ts'
 import { startSweeper } from './sweeper.ts'
 
 const SERVICE = 'secret-resolver'
@@ -29,17 +31,10 @@ function urlOf(app: RapServer, scheme: 'http' | 'https'): string {
 await runService({
   name: SERVICE,
   schema: configSchema,
-  check: checkConfig,
+  check: checkKeyConfig,
   logFields: ['key_ids', 'verification'],
   main: async ({ config, logger, signal, onShutdown }) => {
-    const active = await openLocalKey({
-      keyId: config.SECRET_ENCRYPTION_KEY_ID,
-      base64: config.SECRET_ENCRYPTION_KEY_B64?.expose(),
-      file: config.SECRET_ENCRYPTION_KEY_FILE,
-      allowOpenPermissions: config.APP_ENV === 'development',
-    })
-    config.SECRET_ENCRYPTION_KEY_B64?.destroy()
-    const keys = new KeyRing({ active })
+    const { ring: keys, reload } = await openKeys(config, logger)
     onShutdown('key ring', () => keys.destroy())
 
     const sql = connectPostgres(config.DATABASE_URL, { applicationName: SERVICE, max: 20, logger })
@@ -50,12 +45,17 @@ await runService({
       schemaTable: 'secrets.schema_migrations',
       logger,
     })
-    await refuseUnknownKeys(sql, keys)
-    await refuseWrongKey(sql, keys)
+    await refuseUnusableKeys({ sql, keys })
+    const configuredSource = config.SECRET_ENCRYPTION_KEY_ID
+    await activateConfigured(configuredSource, { sql, keys })
+    const housekeeping = await Housekeeping.start({ sql, keys, logger, configuredSource, reloadSources: reload })
+    onShutdown('housekeeping', () => housekeeping.stop())
 
     const redis = connectRedis(config.REDIS_URL, { name: SERVICE, logger })
     onShutdown('redis', () => redis.disconnect())
-    const sweeper = startSweeper({ sql, now: () => new Date(), logger })
+    const now = () => new Date()
+    const versionRetentionMs = config.SECRET_VERSION_RETENTION_HOURS * 3600 * 1000
+    const sweeper = startSweeper({ sql, now, versionRetentionMs, logger })
     onShutdown('sweeper', sweeper.stop)
 
     let app: RapServer | undefined
@@ -89,6 +89,8 @@ await runService({
       sql,
       redis,
       keys,
+      versionRetentionMs,
+      kickRewrap: () => housekeeping.kickRewrap(),
       tokenKeys: remoteKeySet({ url: config.CONTROL_PLANE_JWKS_URL, tls: () => current, logger }).lookup,
       issuer: config.DATA_PLANE_ISSUER,
       isProduction: isProduction(config.APP_ENV),

@@ -1,6 +1,7 @@
 import type { Logger, Sql } from '@rap/service-kit'
 import { sweepJtis } from './resolve/place.ts'
 import { eraseOldSealingKeys } from './sealing/store.ts'
+import { destroyExpiredVersions } from './secrets/retention.ts'
 
 /** One round a minute; every instance may run it, the statements do not mind. */
 const SWEEP_INTERVAL_MS = 60_000
@@ -8,16 +9,21 @@ const SWEEP_INTERVAL_MS = 60_000
 export interface SweeperDeps {
   readonly sql: Sql
   readonly now: () => Date
+  readonly versionRetentionMs: number
   readonly logger: Logger
 }
 
-/** Forgets lease tokens that have expired, and erases sealing keys whose day of grace is over. */
-export async function sweep({ sql, now, logger }: SweeperDeps): Promise<void> {
+/** Forgets expired lease tokens, and erases sealing keys and versions of secrets whose time of grace is over. */
+export async function sweep({ sql, now, versionRetentionMs, logger }: SweeperDeps): Promise<void> {
   try {
     const forgotten = await sweepJtis(sql)
     const erased = await eraseOldSealingKeys({ sql, now })
-    if (forgotten + erased > 0) {
-      logger.debug({ event: 'swept', counts: { jti_count: forgotten, key_count: erased } }, 'swept')
+    const destroyed = await destroyExpiredVersions({ sql, now, versionRetentionMs })
+    if (forgotten + erased + destroyed > 0) {
+      logger.debug(
+        { event: 'swept', counts: { jti_count: forgotten, key_count: erased, version_count: destroyed } },
+        'swept',
+      )
     }
   } catch (err) {
     // What was not swept now is swept a minute later.

@@ -1,5 +1,5 @@
 import type { LeaseClaims } from '@rap/token-claims'
-import type { LiveSecretRow } from '../secrets/store.ts'
+import type { StoredSecretRow } from '../secrets/store.ts'
 import type { Lease } from './lease.ts'
 import type { PlaceRow } from './place.ts'
 
@@ -14,7 +14,7 @@ export interface ResolveFacts {
   readonly claims: LeaseClaims | undefined
   readonly lease: Lease | undefined
   readonly place: PlaceRow | undefined
-  readonly secret: LiveSecretRow | undefined
+  readonly secret: StoredSecretRow | undefined
   /** Whether this transaction is the first to use the token. */
   readonly isFirstUse: boolean
 }

@@ -4,10 +4,11 @@ import type { CryptoKey } from 'jose'
 import type { Sql } from 'postgres'
 import type { Db } from '../database.ts'
 import { problems } from '../errors.ts'
-import { EnvelopeError, openEnvelope } from '../secrets/envelope.ts'
+import { EnvelopeError } from '../secrets/envelope.ts'
 import type { KeyWrapPort } from '../secrets/key-wrap.ts'
 import { canonicalPayload, PayloadError } from '../secrets/payload.ts'
-import { type LiveSecretRow, selectLive } from '../secrets/store.ts'
+import { type StoredSecretRow, selectLive } from '../secrets/store.ts'
+import { openStored } from '../secrets/stored.ts'
 import { encryptAnswer, importRecipientKey, type RecipientJwk } from './answer.ts'
 import { firstFailing, type ResolveFacts } from './checks.ts'
 import { readLease } from './lease.ts'
@@ -131,7 +132,7 @@ async function decide(
 async function openPayload(
   tx: Db,
   claims: LeaseClaims,
-  { secret, request, deps }: { secret: LiveSecretRow | undefined; request: ResolveRequest; deps: ResolveDeps },
+  { secret, request, deps }: { secret: StoredSecretRow | undefined; request: ResolveRequest; deps: ResolveDeps },
 ): Promise<Buffer | Refusal> {
   try {
     return secret === undefined ? await openMetadata(tx, claims.resource_id) : await openStored(secret, deps.keys)
@@ -150,24 +151,6 @@ async function openPayload(
     )
     return { reason: 'secret_does_not_open' }
   }
-}
-
-async function openStored(row: LiveSecretRow, keys: KeyWrapPort): Promise<Buffer> {
-  const envelope = {
-    ciphertext: row.ciphertext,
-    nonce: row.nonce,
-    keyId: row.key_id,
-    algorithm: row.algorithm,
-    wrappedDataKey: row.wrapped_data_key,
-    payloadSha256: row.payload_sha256,
-  }
-  const place = {
-    organizationId: row.organization_id,
-    resourceId: row.resource_id,
-    secretRef: row.secret_ref,
-    version: row.version,
-  }
-  return await openEnvelope(envelope, place, keys)
 }
 
 async function openMetadata(tx: Db, resourceId: string): Promise<Buffer> {

@@ -40,14 +40,13 @@ export class SealingKeyError extends Error {
 
 const generate = promisify(generateKeyPair)
 
-/** Makes a P-256 pair, and wraps the private part. INVARIANT: the encoded private key is zero when this returns. */
-export async function createSealingKey(keys: KeyWrapPort): Promise<StoredSealingKey> {
+/** Makes a P-256 pair, and wraps the private part with the key `keyId`. INVARIANT: the encoded private key is zero when this returns. */
+export async function createSealingKey(keys: Pick<KeyWrapPort, 'wrap'>, keyId: string): Promise<StoredSealingKey> {
   const { privateKey, publicKey } = await generate('ec', { namedCurve: 'P-256' })
   const { kid } = await publicJwkOf(publicKey)
   const encoded = privateKey.export({ format: 'der', type: 'pkcs8' })
   try {
-    const { keyId, wrapped } = await keys.wrap(encoded, contextOf(kid))
-    return { kid, keyId, wrappedPrivateKey: wrapped }
+    return { kid, keyId, wrappedPrivateKey: await keys.wrap(keyId, encoded, sealingKeyContext(kid)) }
   } finally {
     encoded.fill(0)
   }
@@ -62,7 +61,7 @@ export async function openSealingKey(
   keys: KeyWrapPort,
 ): Promise<{ privateKey: KeyObject; jwk: SealingJwk }> {
   const wrapped = { keyId: stored.keyId, wrapped: stored.wrappedPrivateKey }
-  const encoded = await unwrapKey(keys, wrapped, contextOf(stored.kid))
+  const encoded = await unwrapKey(keys, wrapped, sealingKeyContext(stored.kid))
   if (encoded === undefined) throw new SealingKeyError()
   try {
     const privateKey = createPrivateKey({ key: encoded, format: 'der', type: 'pkcs8' })
@@ -81,6 +80,7 @@ async function publicJwkOf(publicKey: KeyObject): Promise<SealingJwk> {
   return { ...point, kid: await jwkThumbprint(point), use: 'enc', alg: SEAL_ALG }
 }
 
-function contextOf(kid: string): Buffer {
+/** What a private sealing key is bound to while it is wrapped. */
+export function sealingKeyContext(kid: string): Buffer {
   return Buffer.from(`rap-sealing-key-v1:${kid}`, 'ascii')
 }

@@ -1,6 +1,8 @@
 import type { KeyObject } from 'node:crypto'
 import type { Sql } from 'postgres'
 import type { Db } from '../database.ts'
+import { problems } from '../errors.ts'
+import { activeKeyId, holdActiveKey } from '../master-keys/store.ts'
 import type { KeyWrapPort } from '../secrets/key-wrap.ts'
 import {
   createSealingKey,
@@ -27,6 +29,13 @@ interface SealingKeyRow {
 export function selectActiveSealingKey(sql: Db) {
   return sql<SealingKeyRow[]>`
     select kid, wrapped_private_key, key_id, created_at from secrets.sealing_keys where superseded_at is null`
+}
+
+/** One sealing key that only this master key opens. */
+export function selectSealingKeyOf(sql: Db, keyId: string) {
+  return sql<SealingKeyRow[]>`
+    select kid, wrapped_private_key, key_id, created_at from secrets.sealing_keys
+    where key_id = ${keyId} and destroyed_at is null limit 1`
 }
 
 /** A key that may open: the active one, or one that was superseded after `since`. */
@@ -69,7 +78,9 @@ async function rotateSealingKey({ sql, keys }: SealingDeps, now: Date): Promise<
     // Another instance may have been first.
     const [active] = await selectActiveSealingKey(tx)
     if (active !== undefined && isYoung(active, now)) return active
-    const created = await createSealingKey(keys)
+    const keyId = await activeKeyId(tx)
+    if (!(await holdActiveKey(tx, keyId))) throw problems.ERR_MASTER_KEY_CHANGED()
+    const created = await createSealingKey(keys, keyId)
     await tx`update secrets.sealing_keys set superseded_at = ${now} where superseded_at is null`
     const row = {
       kid: created.kid,

@@ -20,7 +20,10 @@ export interface Envelope {
   /** Encrypted payload with the 16-byte tag at its end. */
   readonly ciphertext: Buffer
   readonly nonce: Buffer
+  /** The key that `wrappedDataKey` is wrapped with; a re-wrap changes these two together. */
   readonly keyId: string
+  /** The key that was active when the version was written, as it is in the associated data; never changes. */
+  readonly sealedKeyId: string
   readonly algorithm: string
   /** The data key as the key provider wrapped it. */
   readonly wrappedDataKey: Buffer
@@ -38,31 +41,31 @@ export class EnvelopeError extends Error {
   }
 }
 
-/** The source of random bytes; an argument, so that a test can keep hold of the data key and see it zeroed. */
-export type RandomSource = (size: number) => Buffer
-
 /**
- * Encrypts one version of a secret under a fresh data key, and the data key under the provider's active key.
+ * Encrypts one version of a secret under a fresh data key, and the data key under the key `keyId`.
  * The caller zeroes `plaintext`. INVARIANT: the data key is zero when this returns or throws.
  */
 export async function sealEnvelope(
   plaintext: Buffer,
   place: EnvelopePlace,
-  { keys, random = randomBytes }: { keys: KeyWrapPort; random?: RandomSource },
+  { keys, keyId }: { keys: Pick<KeyWrapPort, 'generateDataKey'>; keyId: string },
 ): Promise<Envelope> {
-  const keyId = keys.activeKeyId
-  const dataKey = random(DATA_KEY_BYTES)
+  const { dataKey, wrapped: wrappedDataKey } = await keys.generateDataKey(keyId, dataKeyContext(place, keyId))
   try {
-    const nonce = random(NONCE_BYTES)
+    const nonce = randomBytes(NONCE_BYTES)
     const cipher = createCipheriv('aes-256-gcm', dataKey, nonce, { authTagLength: TAG_BYTES })
     cipher.setAAD(contextOf('payload', place, keyId))
     const ciphertext = Buffer.concat([cipher.update(plaintext), cipher.final(), cipher.getAuthTag()])
-    const wrapped = await keys.wrap(dataKey, contextOf('data-key', place, keyId))
-    // The content is bound to the key's id, so the ring must not have gone on to another one meanwhile.
-    if (wrapped.keyId !== keyId) throw new EnvelopeError()
-    const wrappedDataKey = wrapped.wrapped
     const payloadSha256 = createHash('sha256').update(ciphertext).digest('hex')
-    return { ciphertext, nonce, keyId, algorithm: ENVELOPE_ALGORITHM, wrappedDataKey, payloadSha256 }
+    return {
+      ciphertext,
+      nonce,
+      keyId,
+      sealedKeyId: keyId,
+      algorithm: ENVELOPE_ALGORITHM,
+      wrappedDataKey,
+      payloadSha256,
+    }
   } finally {
     dataKey.fill(0)
   }
@@ -74,16 +77,16 @@ export async function sealEnvelope(
  * not there, it does not answer) passes through. INVARIANT: the data key is zero when this returns or throws.
  */
 export async function openEnvelope(envelope: Envelope, place: EnvelopePlace, keys: KeyWrapPort): Promise<Buffer> {
-  const { ciphertext, nonce, keyId } = envelope
+  const { ciphertext, nonce, keyId, sealedKeyId } = envelope
   if (envelope.algorithm !== ENVELOPE_ALGORITHM || nonce.length !== NONCE_BYTES || ciphertext.length <= TAG_BYTES) {
     throw new EnvelopeError()
   }
   const wrapped = { keyId, wrapped: envelope.wrappedDataKey }
-  const dataKey = await unwrapKey(keys, wrapped, contextOf('data-key', place, keyId))
+  const dataKey = await unwrapKey(keys, wrapped, dataKeyContext(place, sealedKeyId))
   if (dataKey === undefined) throw new EnvelopeError()
   try {
     if (dataKey.length !== DATA_KEY_BYTES) throw new EnvelopeError()
-    return await decrypt(ciphertext, dataKey, { nonce, additionalData: contextOf('payload', place, keyId) })
+    return await decrypt(ciphertext, dataKey, { nonce, additionalData: contextOf('payload', place, sealedKeyId) })
   } finally {
     dataKey.fill(0)
   }
@@ -107,6 +110,11 @@ async function decrypt(
   } catch {
     throw new EnvelopeError()
   }
+}
+
+/** What a data key is bound to while it is wrapped. */
+export function dataKeyContext(place: EnvelopePlace, sealedKeyId: string): Buffer {
+  return contextOf('data-key', place, sealedKeyId)
 }
 
 /**

@@ -4,8 +4,8 @@ import { problems } from '../errors.ts'
 import { MAX_SEALED_CHARACTERS } from '../sealing/sealed-secret.ts'
 import { activeSealingJwk } from '../sealing/store.ts'
 import { SECRET_SLOT, secretRefOf } from './secret-ref.ts'
-import { selectLiveMetadata } from './store.ts'
-import { deleteSecret, type WriteDeps, writeSecret } from './write.ts'
+import { selectLiveMetadata, selectVersions } from './store.ts'
+import { deleteSecret, rollbackSecret, type WriteDeps, writeSecret } from './write.ts'
 
 const Uuid = Type.String({ pattern: '^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$' })
 const RequestId = Type.String({ minLength: 1, maxLength: 64, pattern: '^[A-Za-z0-9._-]+$' })
@@ -16,6 +16,7 @@ const SecretParams = Type.Object({ organization_id: Uuid, resource_id: Uuid })
 const order = { actor_user_id: Uuid, request_id: RequestId, expected_version: Type.Optional(Version) }
 const WriteBody = Type.Object({ sealed: Type.String({ minLength: 1, maxLength: MAX_SEALED_CHARACTERS }), ...order })
 const DeleteBody = Type.Object(order)
+const RollbackBody = Type.Object({ to_version: Type.Integer({ minimum: 1, maximum: 2_147_483_646 }), ...order })
 
 /** What the control plane may do; INVARIANT: no route of this file answers with anything that was decrypted. */
 export function addSecretRoutes(app: RapServer, deps: WriteDeps): void {
@@ -33,6 +34,15 @@ export function addSecretRoutes(app: RapServer, deps: WriteDeps): void {
     const [metadata] = await selectLiveMetadata(deps.sql, secretRefOf(organization_id, resource_id))
     if (metadata === undefined) throw problems.ERR_SECRET_NOT_FOUND()
     return metadata
+  })
+
+  app.get(`${path}/versions`, { onRequest, schema: { params: SecretParams } }, async request => {
+    const { organization_id, resource_id } = request.params
+    return { items: await selectVersions(deps.sql, secretRefOf(organization_id, resource_id)) }
+  })
+
+  app.post(`${path}/rollback`, { onRequest, schema: { params: SecretParams, body: RollbackBody } }, async request => {
+    return await rollbackSecret(request.body.to_version, orderOf(request), deps)
   })
 
   app.delete(path, { onRequest, schema: { params: SecretParams, body: DeleteBody } }, async request => {

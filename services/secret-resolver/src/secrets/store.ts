@@ -1,8 +1,8 @@
 import type { Db } from '../database.ts'
 import type { Envelope } from './envelope.ts'
 
-/** A stored version that is in force, envelope included. */
-export interface LiveSecretRow {
+/** A stored version whose content is there, envelope included. */
+export interface StoredSecretRow {
   readonly secret_ref: string
   readonly organization_id: string
   readonly resource_id: string
@@ -10,6 +10,7 @@ export interface LiveSecretRow {
   readonly ciphertext: Buffer
   readonly nonce: Buffer
   readonly key_id: string
+  readonly sealed_key_id: string
   readonly algorithm: string
   readonly wrapped_data_key: Buffer
   readonly payload_sha256: string
@@ -26,6 +27,13 @@ export interface SecretMetadata {
   readonly created_by: string
 }
 
+/** One entry of the history; `live` is the one version in force, `superseded` can be gone back to. */
+export interface SecretVersion extends SecretMetadata {
+  readonly state: 'live' | 'superseded' | 'destroyed'
+  readonly superseded_at: Date | null
+  readonly destroyed_at: Date | null
+}
+
 export interface NewVersion {
   readonly secretRef: string
   readonly organizationId: string
@@ -35,6 +43,11 @@ export interface NewVersion {
   readonly createdBy: string
 }
 
+/** Longest history that is told, in versions. */
+const MAX_HISTORY = 100
+/** Versions that one round of the sweep destroys, so that no lock is held for long. */
+const DESTROY_BATCH = 200
+
 /** Whether the organization has such a resource; a deleted one does not count. */
 export function selectResource(sql: Db, organizationId: string, resourceId: string) {
   return sql<{ id: string }[]>`
@@ -42,66 +55,110 @@ export function selectResource(sql: Db, organizationId: string, resourceId: stri
     where organization_id = ${organizationId} and id = ${resourceId} and deleted_at is null`
 }
 
+/** The version in force. */
 export function selectLive(sql: Db, secretRef: string) {
-  return sql<LiveSecretRow[]>`
-    select secret_ref, organization_id, resource_id, version, ciphertext, nonce, key_id, algorithm, wrapped_data_key,
-      payload_sha256
+  return sql<StoredSecretRow[]>`
+    select secret_ref, organization_id, resource_id, version, ciphertext, nonce, key_id, sealed_key_id, algorithm,
+      wrapped_data_key, payload_sha256
     from secrets.resource_secrets
-    where secret_ref = ${secretRef} and destroyed_at is null`
+    where secret_ref = ${secretRef} and superseded_at is null and destroyed_at is null`
+}
+
+/** An older version that is still there. */
+export function selectSuperseded(sql: Db, secretRef: string, version: number) {
+  return sql<StoredSecretRow[]>`
+    select secret_ref, organization_id, resource_id, version, ciphertext, nonce, key_id, sealed_key_id, algorithm,
+      wrapped_data_key, payload_sha256
+    from secrets.resource_secrets
+    where secret_ref = ${secretRef} and version = ${version} and superseded_at is not null and destroyed_at is null`
 }
 
 export function selectLiveMetadata(sql: Db, secretRef: string) {
   return sql<SecretMetadata[]>`
     select secret_ref, version, key_id, algorithm, payload_sha256, created_at, created_by
     from secrets.resource_secrets
-    where secret_ref = ${secretRef} and destroyed_at is null`
+    where secret_ref = ${secretRef} and superseded_at is null and destroyed_at is null`
+}
+
+/** The history, the newest version first; tombstones included. */
+export function selectVersions(sql: Db, secretRef: string) {
+  return sql<SecretVersion[]>`
+    select secret_ref, version, key_id, algorithm, payload_sha256, created_at, created_by, superseded_at, destroyed_at,
+      case when destroyed_at is not null then 'destroyed' when superseded_at is not null then 'superseded' else 'live' end
+        as state
+    from secrets.resource_secrets
+    where secret_ref = ${secretRef}
+    order by version desc
+    limit ${MAX_HISTORY}`
 }
 
 /** The newest version, and whether it is in force; versions are counted on after a deletion. */
 export function selectNewest(sql: Db, secretRef: string) {
   return sql<{ version: number; is_live: boolean }[]>`
-    select version, destroyed_at is null as is_live
+    select version, superseded_at is null and destroyed_at is null as is_live
     from secrets.resource_secrets
     where secret_ref = ${secretRef}
     order by version desc
     limit 1`
 }
 
-/**
- * Crypto-erases one version: its content and its data key are overwritten, the rest stays as a tombstone.
- * Answers the row where this call did it, and none where the version was not in force any more.
- */
-export function eraseVersion(sql: Db, secretRef: string, version: number) {
-  return sql<{ version: number; destroyed_at: Date }[]>`
-    update secrets.resource_secrets
-    set ciphertext = '', wrapped_data_key = '', destroyed_at = now()
-    where secret_ref = ${secretRef} and version = ${version} and destroyed_at is null
-    returning version, destroyed_at`
+/** Ends a version's time in force. Answers no row where it was not in force any more. */
+export function supersedeVersion(sql: Db, secretRef: string, version: number) {
+  return sql<{ version: number }[]>`
+    update secrets.resource_secrets set superseded_at = now()
+    where secret_ref = ${secretRef} and version = ${version} and superseded_at is null and destroyed_at is null
+    returning version`
 }
 
 /** Answers no row where another writer has taken the version number. */
 export function insertVersion(sql: Db, { envelope, ...row }: NewVersion) {
   return sql<SecretMetadata[]>`
     insert into secrets.resource_secrets (
-      secret_ref, organization_id, resource_id, version, ciphertext, nonce, key_id, algorithm, wrapped_data_key,
-      metadata, payload_sha256, created_by
+      secret_ref, organization_id, resource_id, version, ciphertext, nonce, key_id, sealed_key_id, algorithm,
+      wrapped_data_key, metadata, payload_sha256, created_by
     ) values (
       ${row.secretRef}, ${row.organizationId}, ${row.resourceId}, ${row.version}, ${envelope.ciphertext},
-      ${envelope.nonce}, ${envelope.keyId}, ${envelope.algorithm}, ${envelope.wrappedDataKey},
+      ${envelope.nonce}, ${envelope.keyId}, ${envelope.sealedKeyId}, ${envelope.algorithm}, ${envelope.wrappedDataKey},
       ${sql.json({ protocol: 'rdp', payload_version: 1 })}, ${envelope.payloadSha256}, ${row.createdBy}
     )
     on conflict (secret_ref, version) do nothing
     returning secret_ref, version, key_id, algorithm, payload_sha256, created_at, created_by`
 }
 
-/** The master key ids that stored secrets and sealing keys still need, with how many rows need each. */
-export function selectNeededKeyIds(sql: Db) {
-  return sql<{ key_id: string; count: number }[]>`
-    select key_id, sum(count)::int as count from (
-      select key_id, count(*) from secrets.resource_secrets where destroyed_at is null group by key_id
-      union all
-      select key_id, count(*) from secrets.sealing_keys where destroyed_at is null group by key_id
-    ) needed
-    group by key_id
-    order by key_id`
+/**
+ * Crypto-erases every version of a secret: content and data key are overwritten, the rest stays as tombstones.
+ * Answers the versions that this call destroyed.
+ */
+export function destroyAll(sql: Db, secretRef: string) {
+  return sql<{ version: number; destroyed_at: Date; was_live: boolean }[]>`
+    update secrets.resource_secrets set ciphertext = '', wrapped_data_key = '', destroyed_at = now()
+    where secret_ref = ${secretRef} and destroyed_at is null
+    returning version, destroyed_at, superseded_at is null as was_live`
+}
+
+/** Crypto-erases the superseded versions of a secret but for the newest `keep` of them. */
+export function destroyBeyond(sql: Db, secretRef: string, keep: number) {
+  return sql<{ version: number }[]>`
+    update secrets.resource_secrets set ciphertext = '', wrapped_data_key = '', destroyed_at = now()
+    where secret_ref = ${secretRef} and version in (
+      select version from secrets.resource_secrets
+      where secret_ref = ${secretRef} and superseded_at is not null and destroyed_at is null
+      order by version desc
+      offset ${keep}
+    )
+    returning version`
+}
+
+/** Crypto-erases versions that were superseded longer ago than their time for a rollback; at most a batch. */
+export function destroyExpired(sql: Db, supersededBefore: Date) {
+  return sql<{ secret_ref: string; organization_id: string; resource_id: string; version: number }[]>`
+    update secrets.resource_secrets set ciphertext = '', wrapped_data_key = '', destroyed_at = now()
+    where (secret_ref, version) in (
+      select secret_ref, version from secrets.resource_secrets
+      where superseded_at is not null and destroyed_at is null and superseded_at < ${supersededBefore}
+      order by superseded_at
+      limit ${DESTROY_BATCH}
+      for update skip locked
+    )
+    returning secret_ref, organization_id, resource_id, version`
 }

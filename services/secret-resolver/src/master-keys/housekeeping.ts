@@ -1,0 +1,87 @@
+import type { Logger, Sql } from '@rap/service-kit'
+import type { KeyWrapPort } from '../secrets/key-wrap.ts'
+import { InstanceRecord } from './instances.ts'
+import { workOnRewrap } from './jobs.ts'
+import { activateConfigured, registerSources } from './register.ts'
+
+/** Well below the time after which a resolver is taken for gone. */
+const ROUND_INTERVAL_MS = 10_000
+
+export interface HousekeepingOptions {
+  readonly sql: Sql
+  readonly keys: KeyWrapPort
+  readonly logger: Logger
+  /** The source whose key the environment wants to be active. */
+  readonly configuredSource: string
+  /** Reads the configured sources again. */
+  readonly reloadSources: () => Promise<void>
+}
+
+/**
+ * What a resolver does about master keys beside requests: it says which sources it has, reads their configuration again,
+ * lets a newly configured key become active, and goes on with a re-wrap that is under way.
+ */
+export class Housekeeping {
+  readonly #options: HousekeepingOptions
+  readonly #instance: InstanceRecord
+  readonly #stopping = new AbortController()
+  readonly #timer: NodeJS.Timeout
+  #round: Promise<void> = Promise.resolve()
+  #rewrap: Promise<void> | undefined
+
+  private constructor(options: HousekeepingOptions) {
+    this.#options = options
+    this.#instance = new InstanceRecord(options.sql)
+    this.#timer = setInterval(() => this.#next(), ROUND_INTERVAL_MS)
+    this.#timer.unref()
+  }
+
+  /** Resolves when this process is on the list of running resolvers. */
+  static async start(options: HousekeepingOptions): Promise<Housekeeping> {
+    const housekeeping = new Housekeeping(options)
+    await housekeeping.#instance.beat(await registerSources(options))
+    housekeeping.#next()
+    return housekeeping
+  }
+
+  /** Goes on with a re-wrap now and not at the next round. */
+  kickRewrap(): void {
+    this.#rewrap ??= this.#guarded('rewrap_interrupted', () =>
+      workOnRewrap({ ...this.#options, signal: this.#stopping.signal }),
+    ).finally(() => {
+      this.#rewrap = undefined
+    })
+  }
+
+  /** Ends a re-wrap between two batches, and takes this process off the list. */
+  async stop(): Promise<void> {
+    clearInterval(this.#timer)
+    this.#stopping.abort(new Error('service is stopping'))
+    await Promise.allSettled([this.#round, this.#rewrap])
+    await this.#guarded('instance_not_removed', () => this.#instance.remove())
+  }
+
+  #next(): void {
+    this.#round = this.#round.then(() => this.#guarded('key_round_failed', () => this.#keepHouse()))
+    this.kickRewrap()
+  }
+
+  async #keepHouse(): Promise<void> {
+    if (this.#stopping.signal.aborted) return
+    const { reloadSources, configuredSource, logger } = this.#options
+    // A file that is wrong now does not take away what was read before.
+    await this.#guarded('key_providers_not_read', reloadSources)
+    await this.#instance.beat(await registerSources(this.#options))
+    const activation = await activateConfigured(configuredSource, this.#options)
+    if (activation === 'activated') logger.info({ event: 'master_key_activated', name: configuredSource }, 'key active')
+  }
+
+  async #guarded(event: string, act: () => Promise<void>): Promise<void> {
+    try {
+      await act()
+    } catch (err) {
+      // The next round tries again; requests do not depend on it.
+      if (!this.#stopping.signal.aborted) this.#options.logger.warn({ event, err }, 'housekeeping failed')
+    }
+  }
+}
