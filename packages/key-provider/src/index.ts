@@ -1,3 +1,4 @@
+export { ConfiguredSources, type SourceContext, type SourceLogger } from './configured-sources.ts'
 export { KeyProviderError, type KeyProviderErrorCode, type KeyProviderFacts } from './errors.ts'
 export { KeyRing, type WrappedKey } from './key-ring.ts'
 export { KEY_BYTES, type LocalKeyOptions, LocalKeyProvider } from './local/local-key.ts'
