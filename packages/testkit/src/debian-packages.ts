@@ -55,6 +55,8 @@ export const debianPackages = [
     purposes: ['bench'],
   },
   { what: 'OpenSSL', provides: ['openssl'], packages: ['openssl'], purposes: ['test'] },
+  { what: 'HSM in software', provides: ['softhsm2-util'], packages: ['softhsm2'], purposes: ['test'] },
+  { what: 'tools for HSMs', provides: ['pkcs11-tool'], packages: ['opensc'], purposes: ['test'] },
 ] as const satisfies readonly DebianPackage[]
 
 const EXTRA_FOLDERS = ['/usr/local/bin', '/usr/bin', '/bin', '/usr/local/sbin', '/usr/sbin', '/sbin']
