@@ -39,7 +39,7 @@ const OPENERS: Readonly<Record<string, () => Promise<Opener>>> = {
   },
   pkcs11: async () => {
     const { openPkcs11Source, Pkcs11SourceOptions } = await import('./pkcs11/index.ts')
-    return { schema: Pkcs11SourceOptions, open: (options, { logger }) => openPkcs11Source(options, { logger }) }
+    return { schema: Pkcs11SourceOptions, open: options => openPkcs11Source(options) }
   },
   'aws-kms': async () => {
     const { AwsKmsSourceOptions, openAwsKmsSource } = await import('./aws-kms/index.ts')
@@ -114,15 +114,16 @@ export class ConfiguredSources {
 type Entry = { readonly name: string; readonly provider: string }
 
 async function openEntry(entry: Entry, context: SourceContext): Promise<KeySource> {
+  const { name } = entry
   const load = Object.hasOwn(OPENERS, entry.provider) ? OPENERS[entry.provider] : undefined
   if (load === undefined) {
     const known = Object.keys(OPENERS).join(', ')
-    throw configuration(`provider is none of ${known}`, { name: entry.name, field: 'provider' })
+    throw configuration(`provider is none of ${known}`, { name, field: 'provider' })
   }
   const { schema, open: openSource } = await load()
   if (!Value.Check(schema, entry)) {
     const field = Value.Errors(schema, entry).First()?.path.slice(1).replaceAll('/', '.') ?? ''
-    throw configuration('a field of a key source is not right', { name: entry.name, field })
+    throw configuration('a field of a key source is not right', { name, field })
   }
   return await openSource(entry as never, context)
 }

@@ -1,10 +1,22 @@
 import { randomUUID } from 'node:crypto'
 import t, { type Test } from 'tap'
 import type { Db } from '../src/database.ts'
+import { START, takeSecrets } from '../src/master-keys/rewrap-rows.ts'
 import { insertJti, selectPlace } from '../src/resolve/place.ts'
 import { selectActiveSealingKey, selectOpeningKey } from '../src/sealing/store.ts'
 import { secretRefOf } from '../src/secrets/secret-ref.ts'
-import { eraseVersion, selectLive, selectLiveMetadata, selectNewest, selectResource } from '../src/secrets/store.ts'
+import {
+  destroyAll,
+  destroyBeyond,
+  destroyExpired,
+  selectLive,
+  selectLiveMetadata,
+  selectNewest,
+  selectResource,
+  selectSuperseded,
+  selectVersions,
+  supersedeVersion,
+} from '../src/secrets/store.ts'
 import { startDatabase } from './support/database.ts'
 import { seedOrganization, seedResource, seedSession, seedWorker } from './support/seed.ts'
 
@@ -23,15 +35,16 @@ const owner = await seedOrganization(controlPlane)
 const resource_id = await seedResource(controlPlane, owner)
 const place = await seedSession(controlPlane, { ...owner, resource_id, worker_id })
 
+await superuser`insert into secrets.master_keys (key_id, source, state, activated_at) values ('key-1', 'key-1', 'active', now())`
 // Enough rows that reading whole tables is what the planner would never choose by accident.
 const ROWS = 20_000
 await superuser`
   insert into secrets.resource_secrets (secret_ref, organization_id, resource_id, version, ciphertext, nonce, key_id,
-    algorithm, wrapped_data_key, payload_sha256, created_by, destroyed_at)
+    sealed_key_id, algorithm, wrapped_data_key, payload_sha256, created_by, superseded_at, destroyed_at)
   select 'rap-secret://org/' || id || '/resources/' || id || '/rdp-primary', id, id, version,
-    case when version = 2 then decode(repeat('00', 64), 'hex') else '' end, decode(repeat('00', 12), 'hex'), 'key-1', 'AES-256-GCM',
+    case when version = 2 then decode(repeat('00', 64), 'hex') else '' end, decode(repeat('00', 12), 'hex'), 'key-1', 'key-1', 'AES-256-GCM',
     case when version = 2 then decode(repeat('00', 64), 'hex') else '' end, repeat('0', 64), id,
-    case when version = 2 then null else now() end
+    case when version = 2 then null else now() end, case when version = 2 then null else now() end
   from (select gen_random_uuid() as id from generate_series(1, ${ROWS / 2})) ids, generate_series(1, 2) as version`
 await superuser`
   insert into secrets.lease_token_jtis (jti, lease_id, worker_id, expires_at)
@@ -76,7 +89,15 @@ t.test('every query of a request is answered by an index', async t => {
   await usesIndexes(t, 'selectLive', sql => selectLive(sql, ref), ['resource_secrets_one_live'])
   await usesIndexes(t, 'selectLiveMetadata', sql => selectLiveMetadata(sql, ref), ['resource_secrets_one_live'])
   await usesIndexes(t, 'selectNewest', sql => selectNewest(sql, ref), ['resource_secrets_pkey'])
-  await usesIndexes(t, 'eraseVersion', sql => eraseVersion(sql, ref, 2), [])
+  await usesIndexes(t, 'selectSuperseded', sql => selectSuperseded(sql, ref, 1), [])
+  await usesIndexes(t, 'selectVersions', sql => selectVersions(sql, ref), ['resource_secrets_pkey'])
+  await usesIndexes(t, 'supersedeVersion', sql => supersedeVersion(sql, ref, 2), [])
+  await usesIndexes(t, 'destroyAll', sql => destroyAll(sql, ref), [])
+  await usesIndexes(t, 'destroyBeyond', sql => destroyBeyond(sql, ref, 20), [])
+  await usesIndexes(t, 'destroyExpired', sql => destroyExpired(sql, new Date()), ['resource_secrets_superseded'])
+  await usesIndexes(t, 'takeSecrets', sql => takeSecrets(sql, { keyId: 'key-1', after: START, limit: 64 }), [
+    'resource_secrets_undestroyed_key',
+  ])
   await usesIndexes(t, 'selectResource', sql => selectResource(sql, owner.organization_id, resource_id), [])
   await usesIndexes(t, 'selectPlace', sql => selectPlace(sql, claims), [
     'workers_pkey',

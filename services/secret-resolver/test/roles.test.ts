@@ -6,7 +6,15 @@ const { controlPlane, resolver } = await startDatabase(t)
 const DENIED = { code: '42501' }
 
 t.test("the control plane's role reads and writes nothing of the schema secrets", async t => {
-  for (const table of ['resource_secrets', 'sealing_keys', 'lease_token_jtis', 'schema_migrations']) {
+  for (const table of [
+    'resource_secrets',
+    'sealing_keys',
+    'lease_token_jtis',
+    'master_keys',
+    'resolver_instances',
+    'rewrap_jobs',
+    'schema_migrations',
+  ]) {
     await t.rejects(controlPlane`select 1 from secrets.${controlPlane(table)}`, DENIED, table)
     await t.rejects(controlPlane`delete from secrets.${controlPlane(table)}`, DENIED, table)
   }
@@ -37,6 +45,8 @@ t.test("the resolver's role audits events about secrets only", async t => {
     'resource_secret_access_denied',
     'resource_secret_deleted',
     'resource_secret_write_refused',
+    'secret_key_activated',
+    'secret_key_retired',
   ]) {
     await t.resolves(append(event), event)
   }

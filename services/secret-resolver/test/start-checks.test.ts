@@ -27,7 +27,7 @@ t.test('a wrong environment is told by variable, with exit code 78 and without t
   const text = readFileSync(env.SECRET_ENCRYPTION_KEY_FILE as string, 'utf8')
   const both = await startService(t, { ...env, SECRET_ENCRYPTION_KEY_B64: text })
   t.equal((await both.exited).code, 78)
-  t.match(both.log(), /SECRET_ENCRYPTION_KEY_FILE: exactly one/)
+  t.match(both.log(), /SECRET_ENCRYPTION_KEY_FILE: only one/)
   t.notMatch(both.log(), text)
   const { DATABASE_URL: _, ...missing } = env
   const without = await startService(t, { ...missing, SECRET_RESOLVER_PORT: 'x' })

@@ -4,7 +4,7 @@ import { SEALING_KEY_GRACE_MS, SEALING_KEY_MAX_AGE_MS } from '../src/sealing/sea
 import { activeSealingJwk } from '../src/sealing/store.ts'
 import { startSweeper, sweep } from '../src/sweeper.ts'
 import { silent, startDatabase } from './support/database.ts'
-import { testKeys } from './support/keys.ts'
+import { testKeys, useKeys } from './support/keys.ts'
 
 const { resolver: sql } = await startDatabase(t, { withoutControlPlane: true })
 
@@ -14,7 +14,8 @@ t.test('a sweep forgets long expired tokens, keeps the others, and erases old se
     values (${`${age}-${randomUUID()}`}, ${randomUUID()}, ${randomUUID()}, now() - ${age}::interval)`
   for (const age of ['16 minutes', '2 days', '14 minutes', '-2 minutes']) await use(age)
   let now = new Date()
-  const deps = { sql, keys: testKeys(), now: () => now, logger: silent }
+  const deps = { sql, keys: testKeys(), now: () => now, versionRetentionMs: 0, logger: silent }
+  await useKeys(sql, deps.keys)
   await activeSealingJwk(deps)
   now = new Date(now.getTime() + SEALING_KEY_MAX_AGE_MS)
   await activeSealingJwk(deps)
@@ -30,6 +31,6 @@ t.test('a sweep forgets long expired tokens, keeps the others, and erases old se
 
 t.test('a sweeper ends with its round, and a failing round ends nothing', async t => {
   const broken = Object.assign(() => Promise.reject(new Error('database is away')), {}) as never
-  const sweeper = startSweeper({ sql: broken, now: () => new Date(), logger: silent })
+  const sweeper = startSweeper({ sql: broken, now: () => new Date(), versionRetentionMs: 0, logger: silent })
   await t.resolves(sweeper.stop())
 })

@@ -46,6 +46,7 @@ const FACTS: ResolveFacts = {
     ciphertext: Buffer.alloc(1),
     nonce: Buffer.alloc(1),
     key_id: 'k',
+    sealed_key_id: 'k',
     algorithm: 'a',
     wrapped_data_key: Buffer.alloc(1),
     payload_sha256: '',

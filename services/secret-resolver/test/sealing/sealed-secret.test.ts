@@ -4,12 +4,12 @@ import t from 'tap'
 import { MAX_SEALED_CHARACTERS, openSealedSecret } from '../../src/sealing/sealed-secret.ts'
 import { createSealingKey, openSealingKey } from '../../src/sealing/sealing-key.ts'
 import { MAX_PAYLOAD_BYTES } from '../../src/secrets/payload.ts'
-import { testKeys } from '../support/keys.ts'
+import { ACTIVE_KEY, testKeys } from '../support/keys.ts'
 import { RDP_PAYLOAD, seal, sealByHand } from '../support/seal.ts'
 
 const PLACE = { organization_id: randomUUID(), resource_id: randomUUID() }
 const keys = testKeys()
-const { privateKey, jwk } = await openSealingKey(await createSealingKey(keys), keys)
+const { privateKey, jwk } = await openSealingKey(await createSealingKey(keys, ACTIVE_KEY), keys)
 
 const open = (sealed: string, place = PLACE) =>
   openSealedSecret(sealed, {

@@ -2,11 +2,13 @@ import t from 'tap'
 import { SEALING_KEY_GRACE_MS, SEALING_KEY_MAX_AGE_MS } from '../../src/sealing/sealing-key.ts'
 import { activeSealingJwk, eraseOldSealingKeys, privateKeyOf, type SealingDeps } from '../../src/sealing/store.ts'
 import { startDatabase } from '../support/database.ts'
-import { isZero, testKeys, watched } from '../support/keys.ts'
+import { ACTIVE_KEY, isZero, testKeys, useKeys, watched } from '../support/keys.ts'
 
 const database = await startDatabase(t, { withoutControlPlane: true })
 const { resolver: sql, superuser } = database
 const keys = testKeys()
+await useKeys(sql, keys)
+await superuser`insert into secrets.master_keys (key_id, source) values ('key-2', 'key-2')`
 const START = Date.UTC(2026, 0, 1)
 const at = (ms: number): SealingDeps => ({ sql, keys, now: () => new Date(START + ms) })
 const rows = () =>
@@ -68,7 +70,7 @@ t.test('a row that somebody else wrote or changed publishes nothing', async t =>
   for (const change of [
     { kid: 'B'.repeat(43) },
     { wrapped_private_key: Buffer.concat([row!.wrapped_private_key.subarray(1), Buffer.alloc(1)]) },
-    { wrapped_private_key: (await keys.wrap(Buffer.from('not a key'), Buffer.alloc(0))).wrapped },
+    { wrapped_private_key: await keys.wrap(ACTIVE_KEY, Buffer.from('not a key'), Buffer.alloc(0)) },
     { key_id: 'key-2' },
   ]) {
     await insert(change)

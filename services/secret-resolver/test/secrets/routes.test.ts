@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import t, { type Test } from 'tap'
-import type { LiveSecretRow } from '../../src/secrets/store.ts'
+import type { StoredSecretRow } from '../../src/secrets/store.ts'
 import type { Answer } from '../support/https.ts'
 import { RDP_PAYLOAD, seal } from '../support/seal.ts'
 import { type Place, seedOrganization, seedResource } from '../support/seed.ts'
@@ -20,7 +20,7 @@ const resolver = await world.startResolver()
 const { superuser } = world.database
 
 const rowsOf = (place: Place) =>
-  superuser<(LiveSecretRow & { destroyed_at: Date | null; metadata: unknown })[]>`
+  superuser<(StoredSecretRow & { superseded_at: Date | null; destroyed_at: Date | null; metadata: unknown })[]>`
     select * from secrets.resource_secrets where secret_ref = ${place.secret_ref} order by version`
 const order = (place: Place, more: object = {}) => ({ actor_user_id: place.user_id, request_id: randomUUID(), ...more })
 const remove = (place: Place, more: object = {}) =>
@@ -61,18 +61,15 @@ t.test('writing a secret answers its metadata and stores nothing readable', asyn
   })
 })
 
-t.test('a rotation makes the next version and erases the one before', async t => {
+t.test('a rotation makes the next version and keeps the one before for a rollback', async t => {
   const place = await seedPlace(world)
   await putSecret(world, resolver, place)
-  const [before] = await rowsOf(place)
   t.equal((await putSecret(world, resolver, place, { expected_version: 1 })).body.version, 2)
   const [first, second, ...more] = await rowsOf(place)
   t.strictSame(more, [])
-  t.ok(first?.destroyed_at)
-  t.equal(first?.ciphertext.length, 0)
-  t.equal(first?.wrapped_data_key.length, 0)
-  t.equal(first?.payload_sha256, before?.payload_sha256, 'the rest of the tombstone stays')
-  t.equal(second?.destroyed_at, null)
+  t.ok(first?.superseded_at)
+  t.equal(first?.destroyed_at, null)
+  t.equal(second?.superseded_at, null)
   t.match((await auditOf(world, place.organization_id)).at(-1)?.details, { version: 2, previous_version: 1 })
 })
 
@@ -100,7 +97,7 @@ t.test('of parallel writers that saw the same version one wins and the others ar
     const won = answers.filter(({ status }) => status === 200)
     const rows = await rowsOf(place)
     t.equal(rows.length, won.length, 'every success is a version of its own')
-    t.equal(rows.filter(({ destroyed_at }) => destroyed_at === null).length, 1)
+    t.equal(rows.filter(({ superseded_at }) => superseded_at === null).length, 1)
     if (expected_version === 0) t.equal(won.length, 1)
     for (const { status, body } of answers) {
       if (status !== 200) t.match({ status, code: body.code }, { status: 409, code: 'ERR_SECRET_VERSION_CONFLICT' })

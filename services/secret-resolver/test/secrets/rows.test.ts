@@ -6,11 +6,11 @@ import { auditOf, leaseToken, putSecret, resolve, seedPlace, startWorld, writeLe
 
 // Rows are edited by a superuser who has dropped every constraint: what is left is the cryptography.
 const shared = randomBytes(32)
-const world = await startWorld(t, { keys: testKeys('key-1', { 'key-1': shared, 'key-2': shared }) })
+const world = await startWorld(t, { keys: testKeys(['key-1', 'key-2'], { 'key-1': shared, 'key-2': shared }) })
 const resolver = await world.startResolver()
 const { superuser } = world.database
 const constraints = await superuser<{ conname: string }[]>`
-  select conname from pg_constraint where conrelid = 'secrets.resource_secrets'::regclass and contype = 'c'`
+  select conname from pg_constraint where conrelid = 'secrets.resource_secrets'::regclass and contype in ('c', 'f')`
 for (const { conname } of constraints) {
   await superuser`alter table secrets.resource_secrets drop constraint ${superuser(conname)}`
 }

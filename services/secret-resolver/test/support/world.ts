@@ -9,7 +9,7 @@ import { type AppOptions, buildApp } from '../../src/app.ts'
 import type { KeyWrapPort } from '../../src/secrets/key-wrap.ts'
 import { startDatabase, type TestDatabase } from './database.ts'
 import { type Answer, type Call, type ClientTls, call } from './https.ts'
-import { testKeys } from './keys.ts'
+import { testKeys, useKeys } from './keys.ts'
 import {
   createPlatform,
   createSigner,
@@ -79,6 +79,7 @@ export async function startWorld(t: Test, { keys = testKeys() }: { keys?: KeyWra
     keys,
     log,
     async startResolver(options = {}) {
+      await useKeys(database.resolver, keys)
       const app = await buildApp({
         logger,
         tls: { cert: own.cert, key: own.key, ca: platform.ca },
@@ -86,6 +87,8 @@ export async function startWorld(t: Test, { keys = testKeys() }: { keys?: KeyWra
         sql: database.resolver,
         redis,
         keys,
+        versionRetentionMs: 3_600_000,
+        kickRewrap: () => {},
         tokenKeys: remoteKeySet({ url: keySet.url, tls: () => ({ ca: own.ca, cert: own.cert, key: own.key }), logger })
           .lookup,
         issuer: ISSUER,
