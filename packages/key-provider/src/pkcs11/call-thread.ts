@@ -20,6 +20,7 @@ export class CallThread {
   #takeTurn: TakeTurn | undefined
   #turn: LoginTurn | undefined
   #ended = false
+  readonly #exited: Promise<void>
 
   constructor(module: string, onEnd: (thread: CallThread) => void) {
     this.#worker = new Worker(new URL('./thread.ts', import.meta.url), {
@@ -30,6 +31,7 @@ export class CallThread {
     this.#worker.on('message', (message: FromThread) => void this.#receive(message))
     // The `exit` that follows does what there is to do.
     this.#worker.on('error', () => {})
+    this.#exited = new Promise(resolve => this.#worker.once('exit', () => resolve()))
     this.#worker.once('exit', () => {
       this.#ended = true
       this.#endTurn(THREAD_ENDED)
@@ -58,9 +60,19 @@ export class CallThread {
     this.#send({ kind: 'close-token', tokenLabel })
   }
 
+  /** Finalizes the library; the next request initializes it. INVARIANT: this is the only thread of the library. */
+  async restartLibrary(): Promise<void> {
+    if (this.#ended) return
+    await new Promise<void>(resolve => {
+      this.#settle = () => resolve()
+      this.#send({ kind: 'restart-library' })
+    })
+  }
+
   /** Closes the sessions and ends the thread, after the call that it is in. */
-  end(): void {
+  async end(): Promise<void> {
     this.#send({ kind: 'end' })
+    await this.#exited
   }
 
   async #receive(message: FromThread): Promise<void> {
@@ -72,6 +84,7 @@ export class CallThread {
       return this.#send({ kind: 'no-pin', failure: pin })
     }
     if (message.kind === 'login') return this.#endTurn(message.failure)
+    if (message.kind === 'restarted') this.#answer({})
     if (message.kind === 'done') this.#answer(message.output === undefined ? {} : { output: message.output })
     if (message.kind === 'failed') this.#answer({ failure: message.failure })
   }

@@ -91,6 +91,11 @@ export function mayReconnect(ckr: number): boolean {
   return RETURN_VALUES.get(ckr)?.reconnect === true
 }
 
+/** True where a token is away even for a new session. */
+export function isLost({ ckr, trouble }: Failure): boolean {
+  return trouble === 'token_missing' || (ckr !== undefined && mayReconnect(ckr))
+}
+
 /** True where the same PIN must not be tried again: tokens lock after a few wrong ones. */
 export function isPinRefusal(failure: Failure): boolean {
   return failure.ckr !== undefined && PIN_REFUSALS.has(failure.ckr)

@@ -20,6 +20,7 @@ export type ToThread =
   /** No log-in may be tried. */
   | { readonly kind: 'no-pin'; readonly failure: Failure }
   | { readonly kind: 'close-token'; readonly tokenLabel: string }
+  | { readonly kind: 'restart-library' }
   | { readonly kind: 'end' }
 
 export type FromThread =
@@ -27,6 +28,7 @@ export type FromThread =
   /** Nobody is logged in: the thread waits for `pin` or `no-pin`, and tells by `login` what came of it. */
   | { readonly kind: 'pin-wanted' }
   | { readonly kind: 'login'; readonly failure?: Failure }
+  | { readonly kind: 'restarted' }
   | { readonly kind: 'done'; readonly output?: Uint8Array }
   | { readonly kind: 'failed'; readonly failure: Failure }
 

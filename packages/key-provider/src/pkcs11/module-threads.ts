@@ -1,5 +1,7 @@
 import { type Answer, CallThread } from './call-thread.ts'
+import { isLost } from './failures.ts'
 import type { Request } from './messages.ts'
+import { RestartTimes } from './restart-times.ts'
 import { type PinSource, TokenLogins } from './token-logins.ts'
 
 /** Calls of one library at a time: sessions that a token has to give, and threads that this process has to run. */
@@ -32,6 +34,8 @@ export class ModuleThreads {
   readonly #users = new Map<string, number>()
   /** C_Initialize is not for two threads at once: the others start when the first has had its first answer. */
   #isInitialized = false
+  readonly #restarts = new RestartTimes()
+  #isRestarting = false
 
   private constructor(path: string) {
     this.#path = path
@@ -61,7 +65,7 @@ export class ModuleThreads {
     }
     for (const thread of this.#all) {
       if (this.#users.size > 0) thread.closeToken(tokenLabel)
-      else thread.end()
+      else void thread.end()
     }
     if (this.#users.size > 0) return
     this.#all.clear()
@@ -100,6 +104,7 @@ export class ModuleThreads {
   }
 
   #next(): void {
+    if (this.#isRestarting) return void this.#restartWhenIdle()
     for (const waiting of this.#queue) {
       const thread = this.#idle.pop() ?? this.#start()
       if (thread === undefined) return
@@ -112,10 +117,24 @@ export class ModuleThreads {
     const answer = await thread.ask(request, () => this.#loginsOf(request.tokenLabel).takeTurn(pin))
     if (!('failure' in answer && BEFORE_USE.has(answer.failure.at))) this.#isInitialized = true
     settle(answer)
+    if (!('failure' in answer)) this.#restarts.succeeded(request.tokenLabel)
+    else if (isLost(answer.failure) && this.#restarts.isDue(request.tokenLabel)) this.#isRestarting = true
     if (this.#all.has(thread)) {
       if (!this.#users.has(request.tokenLabel)) thread.closeToken(request.tokenLabel)
       this.#idle.push(thread)
     }
+    this.#next()
+  }
+
+  /** Many libraries find a token that was away, or is new, only after they were initialized again. */
+  async #restartWhenIdle(): Promise<void> {
+    if (this.#idle.length < this.#all.size) return
+    const [last, ...others] = this.#idle.splice(0)
+    await Promise.all(others.map(thread => thread.end()))
+    await last?.restartLibrary()
+    this.#isInitialized = false
+    this.#isRestarting = false
+    if (last !== undefined && this.#all.has(last)) this.#idle.push(last)
     this.#next()
   }
 

@@ -26,6 +26,10 @@ port.on('message', async (message: ToThread) => {
   if (message.kind === 'pin') return loginAnswered?.(message.pin)
   if (message.kind === 'no-pin') return loginAnswered?.(message.failure)
   if (message.kind === 'close-token') return drop(message.tokenLabel)
+  if (message.kind === 'restart-library') {
+    finalize()
+    return tell({ kind: 'restarted' })
+  }
   if (message.kind === 'end') {
     for (const label of [...sessions.keys()]) drop(label)
     return port.close()
@@ -109,6 +113,17 @@ async function askForPin(): Promise<PinRequest> {
 function drop(tokenLabel: string): void {
   sessions.get(tokenLabel)?.close()
   sessions.delete(tokenLabel)
+}
+
+/** The next request initializes the library again. */
+function finalize(): void {
+  sessions.clear()
+  try {
+    library?.C_Finalize()
+  } catch {
+    // It was not initialized.
+  }
+  library = undefined
 }
 
 function failureOf(error: unknown): Failure {
