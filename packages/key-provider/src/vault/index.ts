@@ -1,0 +1,3 @@
+export type { VaultLogger } from './logger.ts'
+export { openVaultSource, type VaultSourceDeps } from './open-vault-source.ts'
+export { VaultSourceOptions } from './options.ts'
