@@ -22,6 +22,8 @@ import type { Config } from './config.ts'
 import type { Context } from './context.ts'
 import { type Identify, identifyByCertificate } from './http/peer.ts'
 import { refuseBrokenText } from './http/text.ts'
+import type { MasterKeysPort } from './master-keys/keeper.ts'
+import { masterKeyRoutes } from './master-keys/routes.ts'
 import { organizationRoutes } from './organizations/routes.ts'
 import { portalRoutes } from './portal/routes.ts'
 import { resourceRoutes } from './resources/routes.ts'
@@ -53,6 +55,7 @@ export interface AppDeps {
   /** Wraps the signing keys at rest. */
   readonly signingKeyWrapper: KeyProvider
   readonly resolver: ResolverPort
+  readonly masterKeys: MasterKeysPort
   /** CA certificates of the platform, PEM: they are published. */
   readonly trustBundlePem: string
   /** Aborted when the service drains. */
@@ -93,6 +96,7 @@ export async function buildApp(config: Config, deps: AppDeps): Promise<ControlPl
     logger,
     signing,
     resolver: deps.resolver,
+    masterKeys: deps.masterKeys,
     events,
     nowSeconds: deps.nowSeconds ?? (() => Math.floor(Date.now() / 1000)),
     signal,
@@ -148,6 +152,7 @@ async function buildPublicApp(ctx: Context, deps: AppDeps): Promise<RapServer> {
   organizationRoutes(app, ctx)
   resourceRoutes(app, ctx)
   secretRoutes(app, ctx)
+  masterKeyRoutes(app, ctx)
   sessionRoutes(app, ctx)
   sessionEventRoutes(app, ctx)
   workerRoutes(app, ctx)

@@ -1,5 +1,6 @@
 import type { Logger, Redis, Sql } from '@rap/service-kit'
 import type { Config } from './config.ts'
+import type { MasterKeysPort } from './master-keys/keeper.ts'
 import type { ResolverPort } from './secrets/resolver.ts'
 import type { StateEvents } from './sessions/state-events.ts'
 import type { SigningKeys } from './trust/signing-keys.ts'
@@ -14,6 +15,7 @@ export interface Context {
   readonly logger: Logger
   readonly signing: SigningKeys
   readonly resolver: ResolverPort
+  readonly masterKeys: MasterKeysPort
   readonly events: StateEvents
   /** Seconds since the epoch, for tokens; times of rows are the database's own. */
   readonly nowSeconds: () => number

@@ -15,7 +15,9 @@ import {
 import { buildApp } from './app.ts'
 import { checkConfig, configSchema } from './config.ts'
 import { prepareDatabase } from './database.ts'
+import { HttpMasterKeys } from './master-keys/keeper.ts'
 import { HttpResolver } from './secrets/resolver.ts'
+import { ResolverClient } from './secrets/resolver-client.ts'
 import { readTrustBundle } from './trust/trust-bundle.ts'
 
 await runService({
@@ -77,14 +79,15 @@ async function main({ config, logger, signal, onShutdown }: ServiceContext<typeo
     expectedIdentity: 'service/secret-resolver',
   })
   onShutdown('resolver-agent', () => agent.close())
-  const resolver = new HttpResolver({ baseUrl: config.SECRET_RESOLVER_URL, agent, logger })
+  const resolver = new ResolverClient({ baseUrl: config.SECRET_RESOLVER_URL, agent, logger })
 
   const controlPlane = await buildApp(config, {
     sql,
     redis,
     logger,
     signingKeyWrapper: wrapper,
-    resolver,
+    resolver: new HttpResolver(resolver),
+    masterKeys: new HttpMasterKeys(resolver),
     trustBundlePem: readTrustBundle(ca),
     signal,
     metrics,

@@ -110,6 +110,19 @@ const ROUTES: Record<string, Route> = {
     permission: 'secrets.write',
     prepare: async () => ({ url: `/v1/resources/${await stand.resource(organizationId)}/secret` }),
   },
+  'GET secret versions': {
+    method: 'GET',
+    permission: 'secrets.read_metadata',
+    prepare: async () => ({ url: `/v1/resources/${await stand.resource(organizationId)}/secret/versions` }),
+  },
+  'POST secret rollback': {
+    method: 'POST',
+    permission: 'secrets.write',
+    prepare: async () => ({
+      url: `/v1/resources/${await stand.resource(organizationId)}/secret/rollback`,
+      body: { to_version: 1 },
+    }),
+  },
   'POST sessions': {
     method: 'POST',
     permission: 'sessions.use',

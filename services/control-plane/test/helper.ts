@@ -1,10 +1,12 @@
 import { createHash, generateKeyPairSync, randomBytes, randomUUID } from 'node:crypto'
 import { hash } from '@node-rs/argon2'
 import { LocalKeyProvider } from '@rap/key-provider'
+import { createAuthority, issueCertificate } from '@rap/pki'
 import {
   connectPostgres,
   connectRedis,
   createLogger,
+  internalAgent,
   loadConfig,
   ProblemError,
   type Redis,
@@ -24,8 +26,10 @@ import type { Caller } from '../src/auth/caller.ts'
 import { newToken } from '../src/auth/opaque-tokens.ts'
 import { checkConfig, configSchema } from '../src/config.ts'
 import { prepareDatabase } from '../src/database.ts'
+import { HttpMasterKeys } from '../src/master-keys/keeper.ts'
 import type { Role } from '../src/organizations/permissions.ts'
-import type { ResolverPort, SecretMetadata, SecretPlace } from '../src/secrets/resolver.ts'
+import type { ResolverPort, SecretMetadata, SecretPlace, SecretVersions } from '../src/secrets/resolver.ts'
+import { ResolverClient } from '../src/secrets/resolver-client.ts'
 import { TestWorker } from './test-worker.ts'
 
 export const PASSWORD = 'a long enough passphrase'
@@ -95,6 +99,20 @@ export class MemoryResolver implements ResolverPort {
     return found.metadata
   }
 
+  async versions(place: SecretPlace): Promise<SecretVersions> {
+    this.#failIfAsked()
+    const found = this.stored.get(place.resourceId)
+    const live = { state: 'live', superseded_at: null, destroyed_at: null } as const
+    return { items: found === undefined ? [] : [{ ...found.metadata, ...live }] }
+  }
+
+  async rollback(place: SecretPlace, _order: unknown, caller: Caller): Promise<SecretMetadata> {
+    this.#failIfAsked()
+    const found = this.stored.get(place.resourceId)
+    if (found === undefined) throw notFound()
+    return await this.write(place, found, caller)
+  }
+
   async delete(place: SecretPlace): Promise<void> {
     this.#failIfAsked()
     if (!this.stored.delete(place.resourceId)) throw notFound()
@@ -110,6 +128,18 @@ export class MemoryResolver implements ResolverPort {
 function notFound() {
   return new ProblemError({ code: 'ERR_SECRET_NOT_FOUND', status: 404, title: 'The resource has no secret' })
 }
+
+/** Agent of a control plane whose resolver is not there: nothing listens on the port. */
+const agent = createAuthority({ name: 'test CA', days: 1, now: new Date() }).then(async authority => {
+  const { certificatePem, keyPem } = await issueCertificate({
+    authority,
+    commonName: 'control-plane',
+    usages: ['client'],
+    now: new Date(),
+  })
+  const identity = { trustDomain: 'rap.test', expectedIdentity: 'service/secret-resolver' }
+  return internalAgent({ cert: certificatePem, key: keyPem, ca: authority.certificatePem, ...identity })
+})
 
 export interface TestUser {
   readonly id: string
@@ -189,6 +219,9 @@ export class Stand {
       logger,
       signingKeyWrapper: this.signingKeyWrapper,
       resolver: this.resolver,
+      masterKeys: new HttpMasterKeys(
+        new ResolverClient({ baseUrl: 'https://localhost:1', agent: await agent, logger }),
+      ),
       trustBundlePem: CA_PEM,
       signal: drain.signal,
       identify: request => {

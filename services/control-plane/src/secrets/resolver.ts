@@ -1,9 +1,9 @@
-import { commonProblems, InternalClient, type InternalClientOptions, ProblemError } from '@rap/service-kit'
 import { type Static, Type } from '@sinclair/typebox'
-import { Value } from '@sinclair/typebox/value'
 import type { Caller } from '../auth/caller.ts'
-import { problems } from '../errors.ts'
-import { Uuid } from '../http/schemas.ts'
+import { Nullable, Uuid } from '../http/schemas.ts'
+import type { ResolverClient } from './resolver-client.ts'
+
+const Instant = Type.String({ maxLength: 64 })
 
 /** What the resolver says of a stored secret; never the secret. */
 export const SecretMetadata = Type.Object({
@@ -12,10 +12,27 @@ export const SecretMetadata = Type.Object({
   key_id: Type.String({ maxLength: 256 }),
   algorithm: Type.String({ maxLength: 64 }),
   payload_sha256: Type.String({ maxLength: 128, description: 'Over the stored ciphertext' }),
-  created_at: Type.String({ maxLength: 64 }),
-  created_by: Type.Union([Uuid, Type.Null()]),
+  created_at: Instant,
+  created_by: Nullable(Uuid),
 })
 export type SecretMetadata = Static<typeof SecretMetadata>
+
+/** One entry of a secret's history. */
+export const SecretVersion = Type.Composite([
+  SecretMetadata,
+  Type.Object({
+    state: Type.Union([Type.Literal('live'), Type.Literal('superseded'), Type.Literal('destroyed')], {
+      description: 'live: in force; superseded: can be rolled back to; destroyed: its content is gone',
+    }),
+    superseded_at: Nullable(Instant),
+    destroyed_at: Nullable(Instant),
+  }),
+])
+export type SecretVersion = Static<typeof SecretVersion>
+
+/** The newest hundred versions, the newest first. */
+export const SecretVersions = Type.Object({ items: Type.Array(SecretVersion, { maxItems: 100 }) })
+export type SecretVersions = Static<typeof SecretVersions>
 
 const Coordinate = Type.String({ pattern: '^[A-Za-z0-9_-]{43}$' })
 
@@ -37,7 +54,7 @@ export interface SecretPlace {
   readonly resourceId: string
 }
 
-/** What the control plane asks of the secret-resolver. It passes on bytes that it cannot open. */
+/** What the control plane asks of the secret-resolver about secrets. It passes on bytes that it cannot open. */
 export interface ResolverPort {
   sealingKey(): Promise<SealingKey>
   /** Throws ProblemError: the resolver's own for a refused secret, ERR_SECRET_RESOLVER_UNAVAILABLE. */
@@ -47,22 +64,27 @@ export interface ResolverPort {
     caller: Caller,
   ): Promise<SecretMetadata>
   read(place: SecretPlace, caller: Caller): Promise<SecretMetadata>
+  /** Empty for a place that never had a secret. */
+  versions(place: SecretPlace, caller: Caller): Promise<SecretVersions>
+  /** The content of an older version as the next one. Throws as `write`. */
+  rollback(
+    place: SecretPlace,
+    order: { readonly toVersion: number; readonly expectedVersion: number | undefined },
+    caller: Caller,
+  ): Promise<SecretMetadata>
   delete(place: SecretPlace, caller: Caller, expectedVersion?: number | undefined): Promise<void>
 }
 
-/** Less than the time that a locked resource row may keep others waiting. */
-const TIMEOUT_MS = 5000
-
-/** The resolver behind its mutual-TLS API. */
+/** The resolver itself. */
 export class HttpResolver implements ResolverPort {
-  readonly #client: InternalClient
+  readonly #client: ResolverClient
 
-  constructor(options: Omit<InternalClientOptions, 'timeoutMs' | 'maxResponseBytes'>) {
-    this.#client = new InternalClient({ ...options, timeoutMs: TIMEOUT_MS, maxResponseBytes: 64 * 1024 })
+  constructor(client: ResolverClient) {
+    this.#client = client
   }
 
   async sealingKey(): Promise<SealingKey> {
-    return expected(SealingKey, await this.#ask({ method: 'GET', path: '/v1/sealing-key' }))
+    return await this.#client.ask(SealingKey, { method: 'GET', path: '/v1/sealing-key' })
   }
 
   async write(
@@ -70,59 +92,36 @@ export class HttpResolver implements ResolverPort {
     { sealed, expectedVersion }: { readonly sealed: string; readonly expectedVersion: number | undefined },
     caller: Caller,
   ): Promise<SecretMetadata> {
-    const body = { sealed, ...orderOf(caller, expectedVersion) }
-    const answer = await this.#ask({ method: 'PUT', path: pathOf(place), body, requestId: caller.origin.requestId })
-    return expected(SecretMetadata, answer)
+    const body = { sealed, ...expecting(expectedVersion) }
+    return await this.#client.ask(SecretMetadata, { method: 'PUT', path: pathOf(place), body, caller })
   }
 
   async read(place: SecretPlace, caller: Caller): Promise<SecretMetadata> {
-    const answer = await this.#ask({ method: 'GET', path: pathOf(place), requestId: caller.origin.requestId })
-    return expected(SecretMetadata, answer)
+    return await this.#client.ask(SecretMetadata, { method: 'GET', path: pathOf(place), caller })
+  }
+
+  async versions(place: SecretPlace, caller: Caller): Promise<SecretVersions> {
+    return await this.#client.ask(SecretVersions, { method: 'GET', path: `${pathOf(place)}/versions`, caller })
+  }
+
+  async rollback(
+    place: SecretPlace,
+    { toVersion, expectedVersion }: { readonly toVersion: number; readonly expectedVersion: number | undefined },
+    caller: Caller,
+  ): Promise<SecretMetadata> {
+    const body = { to_version: toVersion, ...expecting(expectedVersion) }
+    return await this.#client.ask(SecretMetadata, { method: 'POST', path: `${pathOf(place)}/rollback`, body, caller })
   }
 
   async delete(place: SecretPlace, caller: Caller, expectedVersion?: number | undefined): Promise<void> {
-    const body = orderOf(caller, expectedVersion)
-    await this.#ask({ method: 'DELETE', path: pathOf(place), body, requestId: caller.origin.requestId })
-  }
-
-  async #ask(request: Parameters<InternalClient['request']>[0]): Promise<unknown> {
-    try {
-      return await this.#client.request(request)
-    } catch (error) {
-      throw asPublicProblem(error)
-    }
+    await this.#client.tell({ method: 'DELETE', path: pathOf(place), body: expecting(expectedVersion), caller })
   }
 }
 
-/** Refusals that speak about the caller's request are passed on; all else is our own trouble with the resolver. */
-const PASSED_ON: ReadonlySet<string> = new Set([
-  'ERR_SECRET_NOT_FOUND',
-  'ERR_SECRET_VERSION_CONFLICT',
-  'ERR_SECRET_PAYLOAD_INVALID',
-  'ERR_SEALED_SECRET_INVALID',
-  'ERR_SEALED_SECRET_MISDIRECTED',
-  'ERR_SEALING_KEY_UNKNOWN',
-])
-
-function asPublicProblem(error: unknown): unknown {
-  if (!(error instanceof ProblemError)) return error
-  if (PASSED_ON.has(error.code)) return error
-  return problems.ERR_SECRET_RESOLVER_UNAVAILABLE({ facts: { upstream_code: error.code }, cause: error })
-}
-
-function orderOf(caller: Caller, expectedVersion: number | undefined) {
-  return {
-    actor_user_id: caller.id,
-    request_id: caller.origin.requestId,
-    ...(expectedVersion === undefined ? {} : { expected_version: expectedVersion }),
-  }
+function expecting(expectedVersion: number | undefined) {
+  return expectedVersion === undefined ? {} : { expected_version: expectedVersion }
 }
 
 function pathOf({ organizationId, resourceId }: SecretPlace): string {
   return `/v1/secrets/${organizationId}/${resourceId}/rdp-primary`
-}
-
-function expected<T extends typeof SecretMetadata | typeof SealingKey>(schema: T, answer: unknown): Static<T> {
-  if (Value.Check(schema, answer)) return answer as Static<T>
-  throw commonProblems.ERR_UPSTREAM_UNAVAILABLE({ facts: { received: 'an answer of another form' } })
 }

@@ -3,11 +3,13 @@ import { Type } from '@sinclair/typebox'
 import { authenticate, callerOf } from '../auth/authenticate.ts'
 import type { Context } from '../context.ts'
 import { BEARER, IdParams } from '../http/schemas.ts'
-import { SealingKey, SecretMetadata } from './resolver.ts'
-import { deleteSecret, readSecretMetadata, writeSecret } from './rules.ts'
+import { SealingKey, SecretMetadata, SecretVersions } from './resolver.ts'
+import { deleteSecret, readSecretMetadata, readSecretVersions, rollbackSecret, writeSecret } from './rules.ts'
 import { MAX_SEALED_CHARACTERS } from './seal-header.ts'
 
-const Version = Type.Integer({ minimum: 0, maximum: 2_147_483_646 })
+const MAX_VERSION = 2_147_483_646
+/** A version that somebody has seen in force; 0 for none. */
+const Version = Type.Integer({ minimum: 0, maximum: MAX_VERSION })
 
 /** `/v1/secret-sealing-key` and the secret of a resource: sealed bytes in, metadata out. */
 export function secretRoutes(app: RapServer, ctx: Context): void {
@@ -56,6 +58,41 @@ export function secretRoutes(app: RapServer, ctx: Context): void {
       },
     },
     async request => await readSecretMetadata(ctx, callerOf(request), request.params.id),
+  )
+
+  app.get(
+    '/v1/resources/:id/secret/versions',
+    {
+      onRequest,
+      schema: {
+        ...common,
+        summary: 'The history of the secret, the newest version first; metadata only',
+        params: IdParams,
+        response: { 200: SecretVersions },
+      },
+    },
+    async request => await readSecretVersions(ctx, callerOf(request), request.params.id),
+  )
+
+  app.post(
+    '/v1/resources/:id/secret/rollback',
+    {
+      onRequest,
+      schema: {
+        ...common,
+        summary: 'Put an older version in force again, as a new version',
+        params: IdParams,
+        body: Type.Object({
+          to_version: Type.Integer({ minimum: 1, maximum: MAX_VERSION }),
+          expected_version: Type.Optional(Version),
+        }),
+        response: { 200: SecretMetadata },
+      },
+    },
+    async request => {
+      const { to_version: toVersion, expected_version: expectedVersion } = request.body
+      return await rollbackSecret(ctx, callerOf(request), { id: request.params.id, toVersion, expectedVersion })
+    },
   )
 
   app.delete(

@@ -5,7 +5,7 @@ import { problems } from '../errors.ts'
 import { Turns } from '../http/turns.ts'
 import { requireResource } from '../resources/access.ts'
 import { setSecretRef } from '../resources/storage.ts'
-import type { SecretMetadata } from './resolver.ts'
+import type { SecretMetadata, SecretVersions } from './resolver.ts'
 import { checkSealed } from './seal-header.ts'
 
 /**
@@ -46,6 +46,32 @@ export async function writeSecret(
 export async function readSecretMetadata(ctx: Context, caller: Caller, id: string): Promise<SecretMetadata> {
   const resource = await requireResource(ctx.sql, caller, { id, permission: 'secrets.read_metadata' })
   return await ctx.resolver.read({ organizationId: resource.organization_id, resourceId: id }, caller)
+}
+
+/** The history of the secret, the newest version first; empty for a resource that never had one. */
+export async function readSecretVersions(ctx: Context, caller: Caller, id: string): Promise<SecretVersions> {
+  const resource = await requireResource(ctx.sql, caller, { id, permission: 'secrets.read_metadata' })
+  return await ctx.resolver.versions({ organizationId: resource.organization_id, resourceId: id }, caller)
+}
+
+/**
+ * Puts the content of an older version in force again, as a new version; nobody sees the content.
+ *
+ * The resource's row is locked and refers to its secret afterwards, as with a write. Throws ProblemError
+ * ERR_SECRET_VERSION_NOT_FOUND for a version that never was, is in force or is destroyed, and what `writeSecret` throws.
+ */
+export async function rollbackSecret(
+  ctx: Context,
+  caller: Caller,
+  { id, ...order }: { id: string; toVersion: number; expectedVersion: number | undefined },
+): Promise<SecretMetadata> {
+  return await withResolver(ctx, async tx => {
+    const resource = await requireResource(tx, caller, { id, permission: 'secrets.write', lock: 'update' })
+    const place = { organizationId: resource.organization_id, resourceId: id }
+    const metadata = await ctx.resolver.rollback(place, order, caller)
+    await setSecretRef(tx, id, true)
+    return metadata
+  })
 }
 
 /** Deletes the secret and the resource's reference. Throws ProblemError ERR_SECRET_NOT_FOUND. */
