@@ -22,9 +22,15 @@ strict rules in force.
 
 ## Around the process
 
-- **Core dumps.** The memory of the services holds keys and, for moments, credentials. Node cannot switch core dumps off by
-  itself: start every service with \`ulimit -c 0\` (\`LimitCORE=0\` in a systemd unit, \`--ulimit core=0\` for a container),
-  and without swap that is not encrypted.
+- **Core dumps.** The memory of the services holds keys and, for moments, credentials. Every service tells the kernel at its
+  start to leave all memory out of a core file of it (\`/proc/self/coredump_filter\`); registers are still in it, so start
+  services with \`ulimit -c 0\` as well (\`LimitCORE=0\` in a systemd unit, \`--ulimit core=0\` for a container), and
+  without swap that is not encrypted. Where the filter cannot be written the log says \`core_files_not_closed\`. Who may
+  trace the process (\`ptrace\`), or is root, can read its memory; nothing inside the process prevents that.
+- **Debugging.** SIGUSR1 opens no inspector, and diagnostic reports are off. In production a service ends with exit code
+  78 when it is started with \`--inspect*\`, \`--heapsnapshot-*\`, \`--tls-keylog\` or \`--trace-tls\` (also in
+  \`NODE_OPTIONS\`), \`NODE_DEBUG\`, \`NODE_DEBUG_NATIVE\` or \`NODE_TLS_REJECT_UNAUTHORIZED\`. New files are readable
+  by the service's user alone (umask 077).
 - **Files.** The file of a master key must be readable by the service's user alone (mode 0400 or 0600), or the service does
   not start outside development. Certificates and keys are looked at every few seconds, and a renewed pair is used for
   new connections without a restart.

@@ -1,5 +1,13 @@
 import type { Static, TObject } from '@sinclair/typebox'
-import { ConfigError, type LoadConfigOptions, loadConfig, secretVariables } from './config.ts'
+import {
+  type AppEnv,
+  ConfigError,
+  isProduction,
+  type LoadConfigOptions,
+  loadConfig,
+  secretVariables,
+} from './config.ts'
+import { hardenProcess, leakingOptions } from './harden-process.ts'
 import { createLogger, type Logger } from './log.ts'
 
 /** sysexits(3) EX_CONFIG: something was found in an unconfigured or misconfigured state. */
@@ -51,6 +59,13 @@ function readConfig<T extends TObject>(definition: ServiceDefinition<T>): Readon
   }
 }
 
+function refuseLeakingOptions(name: string, config: { readonly APP_ENV?: AppEnv }): void {
+  if (config.APP_ENV === undefined || !isProduction(config.APP_ENV)) return
+  const problems = leakingOptions()
+  for (const problem of problems) process.stderr.write(`${name}: ${problem}\n`)
+  if (problems.length > 0) process.exit(EXIT_CONFIG)
+}
+
 /** Runs the closers in reverse order; one that fails is logged and does not keep the others from running. */
 async function closeAll(closers: readonly [string, () => unknown][], logger: Logger): Promise<boolean> {
   let isClean = true
@@ -69,17 +84,22 @@ async function closeAll(closers: readonly [string, () => unknown][], logger: Log
  * The frame of a service's `main.ts`: config, log, start, and an orderly end.
  *
  * Exit codes: 0 after SIGTERM or SIGINT with everything closed; 1 when the start, a closer or the deadline failed, or
- * after an unhandled error; 78 when the environment is wrong, with one line for each variable on stderr; 128 + signal
- * number when a second signal asks for the end at once.
+ * after an unhandled error; 78 when the environment is wrong, or would let secrets out in production (`leakingOptions`), with
+ * one line for each variable on stderr; 128 + signal number when a second signal asks for the end at once.
  *
- * Node cannot switch core dumps off from inside, and a dump of a service would hold secrets: start scripts and
- * containers set `ulimit -c 0` (docs/operations/configuration.md).
+ * Before anything is read the process is hardened (`hardenProcess`): a core file of it holds no memory. Start scripts and
+ * containers set `ulimit -c 0` all the same, so that there is none (docs/operations/configuration.md).
  */
 export async function runService<T extends TObject>(definition: ServiceDefinition<T>): Promise<void> {
   const { name, main, logFields = [], shutdownTimeoutMs = DEFAULT_SHUTDOWN_TIMEOUT_MS } = definition
+  const coreFilesAreClosed = hardenProcess()
   const config = readConfig(definition)
+  refuseLeakingOptions(name, config)
   const level = (config as Record<string, unknown>).LOG_LEVEL
   const logger = createLogger({ service: name, fields: logFields, ...(typeof level === 'string' && { level }) })
+  if (!coreFilesAreClosed) {
+    logger.warn({ event: 'core_files_not_closed', remedy: 'ulimit -c 0' }, 'a core file of this process holds secrets')
+  }
   const controller = new AbortController()
   const closers: [string, () => unknown][] = []
   let isStopping = false
