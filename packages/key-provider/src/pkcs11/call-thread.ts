@@ -26,7 +26,8 @@ export class CallThread {
     this.#worker = new Worker(new URL('./thread.ts', import.meta.url), {
       name: 'pkcs11',
       workerData: { module },
-      stdin: false,
+      // What the process was started with (loaders, a debugger) is none of this thread's business.
+      execArgv: [],
     })
     this.#worker.on('message', (message: FromThread) => void this.#receive(message))
     // The `exit` that follows does what there is to do.
