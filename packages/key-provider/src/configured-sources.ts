@@ -34,7 +34,8 @@ const OPENERS: Readonly<Record<string, () => Promise<Opener>>> = {
     const { openVaultSource, VaultSourceOptions } = await import('./vault/index.ts')
     return {
       schema: VaultSourceOptions,
-      open: (options, { isDevelopment, logger }) => openVaultSource(options, { logger, allowPlainHttp: isDevelopment }),
+      open: (options, { isDevelopment, logger }) =>
+        openVaultSource(options, { ...(logger && { logger }), allowPlainHttp: isDevelopment }),
     }
   },
   pkcs11: async () => {
@@ -46,7 +47,7 @@ const OPENERS: Readonly<Record<string, () => Promise<Opener>>> = {
     return {
       schema: AwsKmsSourceOptions,
       open: (options, { isDevelopment, logger }) =>
-        openAwsKmsSource(options, { logger, allowPlainHttp: isDevelopment }),
+        openAwsKmsSource(options, { ...(logger && { logger }), allowPlainHttp: isDevelopment }),
     }
   },
 }

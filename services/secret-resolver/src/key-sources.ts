@@ -1,5 +1,12 @@
-import { ConfiguredSources, KeyRing, type KeySource, openLocalKey, singleKeySource } from '@rap/key-provider'
-import { Env, type Logger, type Secret } from '@rap/service-kit'
+import {
+  ConfiguredSources,
+  KeyRing,
+  type KeySource,
+  openLocalKey,
+  type SourceLogger,
+  singleKeySource,
+} from '@rap/key-provider'
+import { Env, type Secret } from '@rap/service-kit'
 import { Type } from '@sinclair/typebox'
 
 /** Where the master keys are; the service and `rap-secrets` share these. */
@@ -55,7 +62,7 @@ export interface OpenKeys {
  * Opens every configured key source. The key of SECRET_ENCRYPTION_KEY_B64 is not in the config afterwards.
  * Throws KeyProviderError for a source that is configured wrongly; a source that is only away now is opened.
  */
-export async function openKeys(config: KeyConfig, logger: Logger): Promise<OpenKeys> {
+export async function openKeys(config: KeyConfig, logger: SourceLogger): Promise<OpenKeys> {
   const isDevelopment = config.APP_ENV === 'development'
   const own = await openOwnKey(config, isDevelopment)
   const path = config.SECRET_KEY_PROVIDERS_FILE

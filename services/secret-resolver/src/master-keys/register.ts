@@ -1,5 +1,5 @@
 import { KeyProviderError, type KeySource } from '@rap/key-provider'
-import { appendAuditEvent, type Logger } from '@rap/service-kit'
+import { appendAuditEvent } from '@rap/service-kit'
 import type { Sql } from 'postgres'
 import type { KeyWrapPort } from '../secrets/key-wrap.ts'
 import { type KeyActor, keyEvent, SERVICE_ACTOR } from './audit.ts'
@@ -28,6 +28,19 @@ export async function registerKey(keyId: string, source: KeySource, { sql, keys 
   await completeMasterKey(sql, key)
 }
 
+/** A source that cannot be used now. */
+export interface SourceTrouble {
+  readonly event: 'key_source_unusable'
+  readonly name: string
+  readonly reason: string
+  readonly err: Error
+}
+
+/** Told of sources that cannot be used; a service's logger fits. */
+export interface SourceTroubleLogger {
+  warn(trouble: SourceTrouble, message: string): void
+}
+
 /**
  * Makes the newest key of every source known; answers the names of the sources that can be used now. One that cannot is
  * logged and left for the next time: whether something needs it is another question (`refuseUnusableKeys`).
@@ -36,7 +49,7 @@ export async function registerSources({
   sql,
   keys,
   logger,
-}: KeyDeps & { readonly logger: Pick<Logger, 'warn'> }): Promise<string[]> {
+}: KeyDeps & { readonly logger: SourceTroubleLogger }): Promise<string[]> {
   const usable = await Promise.all(
     keys.sources.map(async source => {
       try {

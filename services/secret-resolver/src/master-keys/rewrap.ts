@@ -3,6 +3,7 @@ import { KeyProviderError } from '@rap/key-provider'
 import type { Sql } from 'postgres'
 import { problemOfDatabase, problems } from '../errors.ts'
 import { doesNotOpen, type KeyWrapPort } from '../secrets/key-wrap.ts'
+import { inTurns } from './in-turns.ts'
 import {
   type Cursor,
   type Rewrapped,
@@ -201,16 +202,4 @@ class RewrapRun {
 function passes(error: unknown): boolean {
   if (error instanceof KeyProviderError) return error.code === 'ERR_KEY_UNAVAILABLE'
   return problemOfDatabase(error) !== undefined
-}
-
-async function inTurns<T, R>(items: readonly T[], width: number, act: (item: T) => Promise<R>): Promise<R[]> {
-  const results: R[] = new Array(items.length)
-  let next = 0
-  const worker = async () => {
-    for (let at = next++; at < items.length; at = next++) results[at] = await act(items[at] as T)
-  }
-  const outcomes = await Promise.allSettled(Array.from({ length: Math.min(width, items.length) }, worker))
-  const failed = outcomes.find(outcome => outcome.status === 'rejected')
-  if (failed !== undefined) throw failed.reason
-  return results
 }

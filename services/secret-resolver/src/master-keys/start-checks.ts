@@ -31,23 +31,36 @@ export class MasterKeyError extends Error {
   }
 }
 
-/**
- * Opens the check value of every key that a stored row needs, and of the active one.
- * Throws MasterKeyError that names each key that does not open, with its rows; what comes first in `WORDS` is told first.
- */
-export async function refuseUnusableKeys({ sql, keys }: KeyDeps): Promise<void> {
+/** A master key that stored rows need, or that is active, and what is wrong with it. */
+export interface KeyCheck {
+  readonly keyId: string
+  /** Stored rows that only this key opens. */
+  readonly rows: number
+  /** Undefined where the key opens its check value. */
+  readonly code: Trouble | undefined
+  /** What the place of the key says of it; may be empty. */
+  readonly reason: string
+}
+
+/** Opens the check value of every key that a stored row needs, and of the active one. */
+export async function checkKeys({ sql, keys }: KeyDeps): Promise<KeyCheck[]> {
   const known = new Map((await selectMasterKeys(sql)).map(key => [key.key_id, key]))
   const uses = new Map((await selectKeyUses(sql)).map(use => [use.key_id, use.secrets + use.sealing_keys]))
   for (const { key_id, state } of known.values()) if (state === 'active' && !uses.has(key_id)) uses.set(key_id, 0)
-  const found = await Promise.all(
+  return await Promise.all(
     [...uses].map(async ([keyId, rows]) => ({
       keyId,
       rows,
       ...(await troubleOf(keyId, known.get(keyId), { sql, keys })),
     })),
   )
+}
+
+/** Throws MasterKeyError that names each key that does not open, with its rows; what comes first in `WORDS` is told first. */
+export async function refuseUnusableKeys(deps: KeyDeps): Promise<void> {
+  const checks = await checkKeys(deps)
   for (const trouble of Object.keys(WORDS) as Trouble[]) {
-    const named = found.filter(({ code }) => code === trouble)
+    const named = checks.filter(({ code }) => code === trouble)
     if (named.length === 0) continue
     const words = named.map(({ keyId, rows, reason }) => `${keyId} (${rows} rows${reason === '' ? '' : `, ${reason}`})`)
     throw new MasterKeyError(trouble, words.join(', '))
@@ -58,7 +71,7 @@ async function troubleOf(
   keyId: string,
   key: MasterKeyRow | undefined,
   deps: KeyDeps,
-): Promise<{ code: Trouble | undefined; reason: string }> {
+): Promise<Pick<KeyCheck, 'code' | 'reason'>> {
   if (!deps.keys.has(keyId)) return { code: 'ERR_MASTER_KEY_UNKNOWN', reason: '' }
   try {
     if (key?.check_value == null) await openAnyRow(keyId, deps)
