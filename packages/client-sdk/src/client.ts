@@ -4,6 +4,7 @@ import type { Environment } from './candidates.ts'
 import { type ClientContext, DEFAULT_TIMEOUTS, type Timeouts } from './context.ts'
 import { RapError } from './errors.ts'
 import { makeHttpClient } from './http.ts'
+import { MasterKeys, Rewraps } from './master-keys.ts'
 import type { Me } from './model.ts'
 import type { TrustOptions } from './platform/types.ts'
 import { Organizations, Resources } from './resources.ts'
@@ -34,6 +35,9 @@ export interface RapClient {
   readonly organizations: Organizations
   readonly resources: Resources
   readonly sessions: Sessions
+  /** For owners of the platform, as `rewraps`. */
+  readonly masterKeys: MasterKeys
+  readonly rewraps: Rewraps
 }
 
 const ENVIRONMENTS: readonly string[] = ['production', 'prod', 'development', 'smoke'] satisfies Environment[]
@@ -68,6 +72,8 @@ export function createRapClient(options: RapClientOptions): RapClient {
     organizations: new Organizations(account),
     resources: new Resources(account),
     sessions: new Sessions(context),
+    masterKeys: new MasterKeys(context),
+    rewraps: new Rewraps(context),
   }
 }
 

@@ -29,6 +29,12 @@ export interface RapErrorFacts {
   readonly closeCode?: number | undefined
   /** Seconds after which a refused call may be tried again (RFC 9110 §10.2.3). */
   readonly retryAfterSeconds?: number | undefined
+  /** A code behind the code, such as `ERR_KEY_UNAVAILABLE` of ERR_MASTER_KEY_PROVIDER. */
+  readonly reason?: string | undefined
+  /** The version in force, 0 for none, of ERR_SECRET_VERSION_CONFLICT. */
+  readonly currentVersion?: number | undefined
+  /** The resolvers that ERR_MASTER_KEY_NOT_EVERYWHERE is about. */
+  readonly missingOn?: readonly string[] | undefined
 }
 
 /**
@@ -47,6 +53,9 @@ export class RapError extends Error {
   readonly sessionId: string | undefined
   readonly closeCode: number | undefined
   readonly retryAfterSeconds: number | undefined
+  readonly reason: string | undefined
+  readonly currentVersion: number | undefined
+  readonly missingOn: readonly string[] | undefined
 
   constructor(code: RapError['code'], message: string, facts: RapErrorFacts = {}, options?: ErrorOptions) {
     super(message, options)
@@ -58,6 +67,9 @@ export class RapError extends Error {
     this.sessionId = facts.sessionId
     this.closeCode = facts.closeCode
     this.retryAfterSeconds = facts.retryAfterSeconds
+    this.reason = facts.reason
+    this.currentVersion = facts.currentVersion
+    this.missingOn = facts.missingOn
   }
 }
 

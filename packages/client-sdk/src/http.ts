@@ -7,6 +7,10 @@ export const MAX_ANSWER_BYTES = 4 * 1024 * 1024
 const MAX_TEXT_CHARACTERS = 1000
 const CODE_PATTERN = /^ERR_[A-Z0-9]+(_[A-Z0-9]+)*$/
 const REQUEST_ID_PATTERN = /^[\w.:-]{1,128}$/
+const REASON_PATTERN = /^\w{1,100}$/
+/** Host and process of a service. */
+const INSTANCE_PATTERN = /^[\w.:-]{1,256}$/
+const MAX_INSTANCES = 256
 
 export interface HttpRequest {
   readonly method: 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE'
@@ -203,9 +207,21 @@ function problemOf(response: Response, body: unknown): RapError {
     requestId: matching(problem.request_id, REQUEST_ID_PATTERN),
     sessionId: matching(problem.session_id, REQUEST_ID_PATTERN),
     retryAfterSeconds: Number.isInteger(retryAfter) && 0 <= retryAfter && retryAfter <= 86_400 ? retryAfter : undefined,
+    reason: matching(problem.reason, REASON_PATTERN),
+    currentVersion: countOf(problem.current_version),
+    missingOn: instancesOf(problem.missing_on),
   }
   const code = matching(problem.code, CODE_PATTERN) ?? `ERR_HTTP_${response.status}`
   return new RapError(code, textOf(problem.title) ?? `server answered ${response.status}`, facts)
+}
+
+function countOf(value: unknown): number | undefined {
+  return Number.isInteger(value) && (value as number) >= 0 ? (value as number) : undefined
+}
+
+function instancesOf(value: unknown): string[] | undefined {
+  if (!Array.isArray(value)) return undefined
+  return value.slice(0, MAX_INSTANCES).filter(name => typeof name === 'string' && INSTANCE_PATTERN.test(name))
 }
 
 function serverTimeOf(response: Response): number | undefined {

@@ -11,13 +11,26 @@ export {
   RapNetworkError,
 } from './errors.ts'
 export type {
+  KeyRotation,
+  KeySource,
+  MasterKey,
+  MasterKeyList,
+  MasterKeys,
+  ResolverInstance,
+  Rewrap,
+  RewrapPlan,
+  Rewraps,
+} from './master-keys.ts'
+export type {
   Attachment,
   Me,
+  Member,
   Membership,
   Organization,
   Page,
   Resource,
   SecretMetadata,
+  SecretVersion,
   SessionFailure,
   SessionRecord,
   SessionState,

@@ -48,6 +48,16 @@ export interface Me extends Static<typeof User> {
 export const Organization = Type.Object({ id: Id, name: Name, role: Name, created_at: Time })
 export type Organization = Static<typeof Organization>
 
+/** A person's place in an organization. */
+export const Member = Type.Object({
+  user_id: Id,
+  email: Type.String({ maxLength: 320 }),
+  display_name: Name,
+  role: Name,
+  created_at: Time,
+})
+export type Member = Static<typeof Member>
+
 export const Resource = Type.Object({
   id: Id,
   organization_id: Id,
@@ -73,6 +83,20 @@ export const SecretMetadata = Type.Object({
   created_by: Type.Optional(nullable(Name)),
 })
 export type SecretMetadata = Static<typeof SecretMetadata>
+
+/** One entry of a secret's history. */
+export const SecretVersion = Type.Composite([
+  SecretMetadata,
+  Type.Object({
+    /** `live` is in force, `superseded` can be rolled back to, `destroyed` has no content any more. */
+    state: Type.Union([Type.Literal('live'), Type.Literal('superseded'), Type.Literal('destroyed')]),
+    superseded_at: nullable(Time),
+    destroyed_at: nullable(Time),
+  }),
+])
+export type SecretVersion = Static<typeof SecretVersion>
+
+export const SecretHistory = Type.Object({ items: Type.Array(SecretVersion, { maxItems: 1000 }) })
 
 export const SESSION_STATES = ['assigning', 'ready', 'active', 'detached', 'terminated', 'failed'] as const
 export type SessionState = (typeof SESSION_STATES)[number]

@@ -2,7 +2,15 @@ import { Type } from '@sinclair/typebox'
 import type { Account } from './account.ts'
 import type { RapError } from './errors.ts'
 import { buildPath } from './http.ts'
-import { Organization, type Page, Resource, SecretMetadata } from './model.ts'
+import {
+  Member,
+  Organization,
+  type Page,
+  Resource,
+  SecretHistory,
+  SecretMetadata,
+  type SecretVersion,
+} from './model.ts'
 import { type ResourceSecret, sealSecret } from './sealing.ts'
 import { checked } from './shape.ts'
 
@@ -35,6 +43,7 @@ const page = <T extends Parameters<typeof Type.Array>[0]>(items: T) =>
   })
 const ResourcePage = page(Resource)
 const OrganizationPage = page(Organization)
+const MemberPage = page(Member)
 
 /** `/v1/organizations`. */
 export class Organizations {
@@ -55,6 +64,14 @@ export class Organizations {
   async get(id: string): Promise<Organization> {
     const { body } = await this.#account.call({ method: 'GET', path: buildPath('/v1/organizations', [id]) })
     return checked(Organization, body, 'an organization')
+  }
+
+  async listMembers(id: string, { cursor, limit }: PageOptions = {}): Promise<Page<Member>> {
+    const { body } = await this.#account.call({
+      method: 'GET',
+      path: buildPath('/v1/organizations', [id, 'members'], { cursor, limit }),
+    })
+    return checked(MemberPage, body, 'a page of members')
   }
 }
 
@@ -126,6 +143,33 @@ export class Resources {
 
   async getSecretMetadata(id: string): Promise<SecretMetadata> {
     const { body } = await this.#account.call({ method: 'GET', path: buildPath('/v1/resources', [id, 'secret']) })
+    return checked(SecretMetadata, body, 'secret metadata')
+  }
+
+  /** The history of the secret, the newest version first; empty where there never was one. */
+  async listSecretVersions(id: string): Promise<SecretVersion[]> {
+    const path = buildPath('/v1/resources', [id, 'secret', 'versions'])
+    const { body } = await this.#account.call({ method: 'GET', path })
+    return checked(SecretHistory, body, 'the history of a secret').items
+  }
+
+  /**
+   * Puts the content of an older version in force again, as a new version; nobody sees the content.
+   *
+   * `expectedVersion` is the version in force that was seen. It makes a repeated call safe: the second one is refused with
+   * ERR_SECRET_VERSION_CONFLICT and `currentVersion`. ERR_SECRET_VERSION_NOT_FOUND for a version that never was, is in force
+   * or is destroyed.
+   */
+  async rollbackSecret(
+    id: string,
+    toVersion: number,
+    { expectedVersion }: { expectedVersion?: number } = {},
+  ): Promise<SecretMetadata> {
+    const { body } = await this.#account.call({
+      method: 'POST',
+      path: buildPath('/v1/resources', [id, 'secret', 'rollback']),
+      body: { to_version: toVersion, ...(expectedVersion !== undefined && { expected_version: expectedVersion }) },
+    })
     return checked(SecretMetadata, body, 'secret metadata')
   }
 

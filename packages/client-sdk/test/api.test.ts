@@ -63,6 +63,23 @@ t.test('lists are asked for by page and filter', async t => {
   )
 })
 
+t.test('members of an organization are asked for by page', async t => {
+  const member = {
+    user_id: RESOURCE_ID,
+    email: 'a@example.com',
+    display_name: 'A',
+    role: 'admin',
+    created_at: '2026-01-01T00:00:00.000Z',
+  }
+  const path = `/v1/organizations/${ORGANIZATION_ID}/members?limit=200`
+  const { rap } = await client(t, (request, response) => {
+    if (request.path !== path) return false
+    json(response, { items: [member], next_cursor: null })
+    return true
+  })
+  t.same(await rap.organizations.listMembers(ORGANIZATION_ID, { limit: 200 }), { items: [member], next_cursor: null })
+})
+
 t.test('a resource is made, changed and deleted with the bodies of the API', async t => {
   const { rap, requests } = await client(t, ({ method, path }, response) => {
     if (!path.startsWith('/v1/resources')) return false

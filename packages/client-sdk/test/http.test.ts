@@ -48,6 +48,28 @@ t.test('an error answer of another form keeps its status and passes nothing on',
   }
 })
 
+t.test('what a problem says beside its words is taken in its form only', async t => {
+  const told = async (more: object) => {
+    const origin = await httpServer(t, (_request, response) => problem(response, 409, 'ERR_X', more))
+    const error = await clientOf(origin)
+      .send(GET)
+      .catch(caught => caught)
+    return [error.reason, error.currentVersion, error.missingOn]
+  }
+  t.same(await told({ reason: 'ERR_KEY_UNAVAILABLE', current_version: 0, missing_on: ['host-1:42', 'host-2:7'] }), [
+    'ERR_KEY_UNAVAILABLE',
+    0,
+    ['host-1:42', 'host-2:7'],
+  ])
+  t.same(await told({ reason: '<b>', current_version: '3', missing_on: 'host-1' }), [undefined, undefined, undefined])
+  t.same(await told({ reason: 'x'.repeat(101), current_version: 1.5, missing_on: ['<b>', 1, 'host-1:42'] }), [
+    undefined,
+    undefined,
+    ['host-1:42'],
+  ])
+  t.equal((await told({ missing_on: Array(1000).fill('host') }))[2].length, 256)
+})
+
 t.test('long texts of a problem are cut', async t => {
   const origin = await httpServer(t, (_request, response) =>
     problem(response, 400, 'ERR_X', { detail: 'x'.repeat(5000) }),
