@@ -59,4 +59,8 @@ t.test('a name that no key and no source can have is refused before anybody is a
     t.equal(answer.status, 400, keyId)
   }
   t.equal((await instance.call(platformOwner, 'GET', '/v1/rewraps/1')).status, 400)
+  for (const url of ['/v1/rewraps', '/v1/master-keys/next/retire']) {
+    const answer = await instance.call(platformOwner, 'POST', url, { body: { actor_user_id: nobody.id } })
+    t.equal(answer.body.code, 'ERR_VALIDATION', 'nobody says who else it was')
+  }
 })

@@ -16,6 +16,9 @@ export function Nullable<T extends TSchema>(schema: T) {
 
 export const IdParams = Type.Object({ id: Uuid })
 
+/** Commands take no fields; clients that always send JSON send an empty object. */
+export const NoBody = Type.Optional(Nullable(Type.Object({})))
+
 /** Which organization a list or a new thing belongs to; not needed by members of exactly one. */
 export const OrganizationQuery = {
   organization_id: Type.Optional(

@@ -2,7 +2,7 @@ import type { RapServer } from '@rap/service-kit'
 import { Type } from '@sinclair/typebox'
 import { authenticate, callerOf } from '../auth/authenticate.ts'
 import type { Context } from '../context.ts'
-import { BEARER, IdParams } from '../http/schemas.ts'
+import { BEARER, IdParams, NoBody } from '../http/schemas.ts'
 import { requirePlatformOwner } from '../organizations/access.ts'
 import { requireKeyOwner } from './access.ts'
 import { KeyName, MasterKeys, Retired, Rewrap, RewrapPlan, Rewraps, Rotated } from './schemas.ts'
@@ -56,6 +56,7 @@ export function masterKeyRoutes(app: RapServer, ctx: Context): void {
         ...common,
         summary: 'Retire a key that nothing is wrapped with any more',
         params: Type.Object({ key_id: KeyName }),
+        body: NoBody,
         response: { 200: Retired },
       },
     },
@@ -96,6 +97,7 @@ export function masterKeyRoutes(app: RapServer, ctx: Context): void {
       schema: {
         ...common,
         summary: 'Wrap with the active key what other keys have wrapped; it goes on by itself',
+        body: NoBody,
         response: { 202: Rewrap },
       },
     },

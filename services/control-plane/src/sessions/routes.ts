@@ -3,7 +3,7 @@ import { Type } from '@sinclair/typebox'
 import { authenticate, callerOf } from '../auth/authenticate.ts'
 import type { Context } from '../context.ts'
 import { limitOf, PageOf, PageQuery, pageOf, readTimeCursor } from '../http/page.ts'
-import { BEARER, Display, IdParams, Nullable, OrganizationQuery, Thumbprint, Uuid } from '../http/schemas.ts'
+import { BEARER, Display, IdParams, NoBody, OrganizationQuery, Thumbprint, Uuid } from '../http/schemas.ts'
 import { organizationsFor } from '../organizations/access.ts'
 import { can } from '../organizations/permissions.ts'
 import { requireSession } from './access.ts'
@@ -22,9 +22,6 @@ import {
   sessionView,
   startedView,
 } from './view.ts'
-
-/** Commands take no fields; clients that always send JSON send an empty object. */
-const NoBody = Type.Optional(Nullable(Type.Object({})))
 
 /** The two ways to leave a session; they differ in what becomes of the desktop. */
 const ENDS = [
