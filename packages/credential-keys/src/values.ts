@@ -69,7 +69,7 @@ const VENDOR_TOKENS: readonly RegExp[] = [
   /\bdo[opr]_v1_[a-f0-9]{16}|\bSG\.[A-Za-z0-9_-]{16,32}\.|\bkey-[0-9a-f]{32}|\b[0-9a-f]{32}-us\d/,
   /\bshp(?:at|ca|pa|ss)_[A-Fa-f0-9]{16}|\bATATT3[A-Za-z0-9_-]{16}|\bATBB[A-Za-z0-9]{24}|\bsq0[a-z]{3}-[A-Za-z0-9_-]{16}/,
   /\blin_api_[A-Za-z0-9]{16}|\bntn_[A-Za-z0-9]{16}|\bglsa_[A-Za-z0-9]{16}|\bglc_[A-Za-z0-9+/]{16}|\bNRAK-[A-Z0-9]{16}|\bdapi[a-f0-9]{32}/,
-  /\bops_eyJ|\bA3-[A-Z0-9]{6}-[A-Z0-9]{5,11}-|\btskey-[a-z]{3,8}-|\bpul-[a-f0-9]{32}|\btfp_[A-Za-z0-9]{16}|[A-Za-z0-9]{14}\.atlasv1\./,
+  /\bops_eyJ|\bA3-[A-Z0-9]{6}-[A-Z0-9]{5,11}-|\btskey-[a-z]{3,8}-|\bpul-[a-f0-9]{32}|\btfp_[A-Za-z0-9]{16}|\.atlasv1\./,
   /\bPMAK-[a-f0-9]{16}|\brap_(?:at|rt|jt)_[A-Za-z0-9_-]{8}|\bxkeysib-[a-f0-9]{16}|\bEAACEdEose0cBA|\beyJrIjoi|\bPRIVATE-TOKEN:/,
   /\d{8,10}:AA[A-Za-z0-9_-]{32}|8Q~[A-Za-z0-9_.~-]{31}/,
 ]

@@ -54,6 +54,7 @@ t.test('metadata is checked: known names by their rules, other names as short fa
     { text: 'x'.repeat(1025) },
     { 'bad/name': 'x' },
     Object.fromEntries(Array.from({ length: 49 }, (_, index) => [`k${index}`, 1])),
+    { ['k'.repeat(65)]: 1 },
   ]
   for (const metadata of refused) {
     t.equal((await create({ metadata })).body.code, 'ERR_RESOURCE_METADATA_INVALID', Object.keys(metadata)[0]!)
@@ -63,46 +64,9 @@ t.test('metadata is checked: known names by their rules, other names as short fa
   t.same(body.metadata.certificate_pins, ['ab'.repeat(32)], 'a fingerprint as tools print it')
 })
 
-t.test(
-  'in production plaintext credentials are refused in every spelling, and the audit names the key alone',
-  async t => {
-    for (const key of [
-      'password',
-      'PassWord',
-      'user_name',
-      'pass-word',
-      'client.secret',
-      'API key',
-      'domain',
-      'Credentials',
-    ]) {
-      const { status, body, text } = await create({ metadata: { [key]: 'canary-93841' } }, production)
-      t.equal(status, 422, key)
-      t.match(body, { code: 'ERR_RESOURCE_PLAINTEXT_CREDENTIALS', keys: [key] })
-      t.notMatch(text, 'canary-93841')
-      const [event] = (await stand.audit(organizationId)).slice(-1)
-      t.match(event, { event: 'resource_rejected_plaintext_credentials', outcome: 'refused', details: { keys: key } })
-      t.notMatch(JSON.stringify(event), 'canary-93841')
-    }
-    t.notMatch(stand.log, 'canary-93841')
-    const { body } = await create({ metadata: { certificate_verification_mode: 'insecure' } }, production)
-    t.equal(body.code, 'ERR_RESOURCE_INSECURE_VERIFICATION')
-    t.equal((await create({ metadata: { username_hint: 'ask the helpdesk' } }, production)).status, 201)
-  },
-)
-
-t.test('in development credentials are taken, and leave the service in no answer', async t => {
-  const { body, text } = await create({ metadata: { username: 'canary-user', password: 'canary-93842', rack: 'A7' } })
-  t.notMatch(text, 'canary-')
-  t.same(body.metadata, { rack: 'A7' })
-  const list = await instance.call(admin, 'GET', '/v1/resources?limit=200')
-  t.notMatch(list.text, 'canary-')
-  const changed = await instance.call(admin, 'PATCH', `/v1/resources/${body.id}`, {
-    body: { metadata: { rack: 'B1' } },
-  })
-  t.same(changed.body.metadata, { rack: 'B1' })
-  const [row] = await stand.sql`select metadata from rap.resources where id = ${body.id}`
-  t.match(row!.metadata, { password: 'canary-93842' }, 'a change of something else keeps them')
+t.test('in production certificate verification cannot be off', async t => {
+  const { body } = await create({ metadata: { certificate_verification_mode: 'insecure' } }, production)
+  t.equal(body.code, 'ERR_RESOURCE_INSECURE_VERIFICATION')
 })
 
 t.test('a change merges metadata, removes what is null and replaces labels', async t => {
@@ -130,7 +94,6 @@ t.test('a change merges metadata, removes what is null and replaces labels', asy
   t.equal((await instance.call(admin, 'PATCH', url, { body: {} })).status, 400)
   t.equal((await instance.call(admin, 'PATCH', url, { body: { protocol: 'vnc' } })).status, 400)
   t.equal((await instance.call(admin, 'PATCH', url, { body: { secret_ref: 'rap-secret://x' } })).status, 400)
-  t.equal((await production.call(admin, 'PATCH', url, { body: { metadata: { token: 'x' } } })).status, 422)
 })
 
 t.test('parallel changes of different entries all arrive', async t => {

@@ -217,28 +217,116 @@ t.test('the number of connected sessions of an organization is limited', async t
   t.match((await begin()).body, { code: 'ERR_SESSION_LIMIT_ORGANIZATION' })
 })
 
-t.test('in production a resource without a secret or with plaintext credentials starts no session', async t => {
-  const production = await stand.build({ APP_ENV: 'production' })
-  const begin = async (id: string) =>
-    await production.call(operator, 'POST', '/v1/sessions', { body: { resource_id: id, dpop_jkt: await newJkt() } })
-  const bare = await stand.resource(organizationId, { secret: false })
-  t.match((await begin(bare)).body, { code: 'ERR_RESOURCE_SECRET_REQUIRED' })
-  const legacy = await stand.resource(organizationId, { metadata: { Pass_Word: 'hunter2hunter2' } })
-  const refused = await begin(legacy)
-  t.match(refused.body, { code: 'ERR_RESOURCE_PLAINTEXT_CREDENTIALS', keys: ['Pass_Word'] })
-  t.notMatch(refused.text, 'hunter2')
-  const [last] = (await stand.audit(organizationId)).slice(-1)
-  t.match(last, { event: 'resource_rejected_plaintext_credentials', outcome: 'refused', resource_id: legacy })
-  const insecure = await stand.resource(organizationId, { metadata: { certificate_verification_mode: 'insecure' } })
-  t.match((await begin(insecure)).body, { code: 'ERR_RESOURCE_INSECURE_VERIFICATION' })
+const production = await stand.build({ APP_ENV: 'production' })
+
+async function startOn(id: string, on = production) {
+  return await on.call(operator, 'POST', '/v1/sessions', { body: { resource_id: id, dpop_jkt: await newJkt() } })
+}
+
+t.test(
+  'in production a resource without a secret, or with a target that is not verified, starts no session',
+  async t => {
+    const bare = await stand.resource(organizationId, { secret: false })
+    const assignments = worker.assignments.length
+    const refused = await startOn(bare)
+    t.equal(refused.status, 409)
+    t.match(refused.body, { code: 'ERR_RESOURCE_SECRET_REQUIRED' })
+    const insecure = await stand.resource(organizationId, { metadata: { certificate_verification_mode: 'insecure' } })
+    t.match((await startOn(insecure)).body, { code: 'ERR_RESOURCE_INSECURE_VERIFICATION' })
+    t.equal(worker.assignments.length, assignments)
+    t.same(await stand.sql`select 1 from rap.remote_sessions where resource_id in (${bare}, ${insecure})`, [])
+    t.equal((await startOn(bare, instance)).status, 201, 'outside production it may hold its credentials in metadata')
+  },
+)
+
+t.test(
+  'in production a row from earlier times that holds a credential starts no session, each time in the audit',
+  async t => {
+    const legacy: readonly (readonly [Record<string, unknown>, string])[] = [
+      [{ Pass_Word: 'canary-71' }, '/metadata/Pass_Word'],
+      [{ username: 'canary-71', rack: 1 }, '/metadata/username'],
+      [{ rdp: { targets: [{ dbPwd2: 'canary-71' }] } }, '/metadata/rdp/targets/0/dbPwd2'],
+      [{ note: 'rdp://u:canary-71@h' }, '/metadata/note'],
+    ]
+    const assignments = worker.assignments.length
+    for (const [metadata, path] of legacy) {
+      const id = await stand.resource(organizationId, { metadata })
+      for (let attempt = 0; attempt < 2; attempt++) {
+        const refused = await startOn(id)
+        t.equal(refused.status, 422)
+        t.match(refused.body, { code: 'ERR_RESOURCE_PLAINTEXT_CREDENTIALS', findings: [{ path }] })
+        t.notMatch(refused.text, 'canary')
+      }
+      const events = (await stand.audit(organizationId)).filter(event => event.resource_id === id)
+      const expected = {
+        event: 'resource_rejected_plaintext_credentials',
+        outcome: 'refused',
+        code: 'ERR_RESOURCE_PLAINTEXT_CREDENTIALS',
+        details: { operation: 'session_start', paths: path, found: 1 },
+      }
+      t.match(events, [expected, expected])
+      t.same(await stand.sql`select 1 from rap.remote_sessions where resource_id = ${id}`, [])
+    }
+    t.notMatch(JSON.stringify(await stand.audit(organizationId)), 'canary')
+    t.notMatch(stand.log, 'canary')
+    t.equal(worker.assignments.length, assignments)
+  },
+)
+
+t.test('in production a credential that comes into the row while a session starts is seen under the lock', async t => {
+  const id = await stand.resource(organizationId)
+  const change = await stand.sql.reserve()
+  await change`begin`
+  await change`update rap.resources set metadata = '{"password": "canary-72"}' where id = ${id}`
+  const starting = startOn(id)
+  // The start has read the old row and now waits for the lock of the new one.
+  const isWaiting = async () => (await stand.sql`select 1 from pg_locks where not granted`).length > 0
+  for (let look = 0; look < 500 && !(await isWaiting()); look++) await new Promise(done => setTimeout(done, 10))
+  t.ok(await isWaiting())
+  await change`commit`
+  change.release()
+  const { body, text } = await starting
+  t.match(body, { code: 'ERR_RESOURCE_PLAINTEXT_CREDENTIALS', findings: [{ path: '/metadata/password' }] })
+  t.notMatch(text, 'canary')
+  t.match((await stand.audit(organizationId)).at(-1), {
+    event: 'resource_rejected_plaintext_credentials',
+    resource_id: id,
+  })
+  t.same(await stand.sql`select 1 from rap.remote_sessions where resource_id = ${id}`, [])
+})
+
+t.test('in production a session is not attached to again once its resource holds a credential', async t => {
+  const id = await stand.resource(organizationId)
+  const { body } = await startOn(id)
+  await production.call(operator, 'POST', `/v1/sessions/${body.session.id}/detach`)
+  await stand.sql`update rap.resources set metadata = '{"token": "canary-73"}' where id = ${id}`
+  const refused = await production.call(operator, 'POST', `/v1/sessions/${body.session.id}/attachments`, {
+    body: { dpop_jkt: await newJkt() },
+  })
+  t.match(refused.body, { code: 'ERR_RESOURCE_PLAINTEXT_CREDENTIALS', findings: [{ path: '/metadata/token' }] })
+  t.match((await stand.audit(organizationId)).at(-1), {
+    event: 'resource_rejected_plaintext_credentials',
+    details: { operation: 'session_attach' },
+  })
+})
+
+t.test('in development a session starts on plaintext metadata, and its assignment carries none of it', async t => {
+  const id = await stand.resource(organizationId, {
+    secret: false,
+    metadata: { username: 'canary-74', password: 'canary-74' },
+  })
+  const { status, text } = await startOn(id, instance)
+  t.equal(status, 201)
+  t.notMatch(text, 'canary')
+  t.notMatch(JSON.stringify(worker.assignments.at(-1)), 'canary')
 })
 
 t.test('in production a smoke_insecure worker is not advertised', async t => {
-  const production = await stand.build({
+  const smokeInsecure = await stand.build({
     APP_ENV: 'production',
     DATA_PLANE_DIRECT_WORKER_TLS_TRUST_MODE: 'smoke_insecure',
   })
-  const { body } = await production.call(operator, 'POST', '/v1/sessions', {
+  const { body } = await smokeInsecure.call(operator, 'POST', '/v1/sessions', {
     body: { resource_id: resourceId, dpop_jkt: await newJkt() },
   })
   t.same(

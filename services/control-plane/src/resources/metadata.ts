@@ -1,7 +1,6 @@
 import { type Static, Type } from '@sinclair/typebox'
 import { Value } from '@sinclair/typebox/value'
 import { problems } from '../errors.ts'
-import { credentialKeysOf } from './credential-guard.ts'
 
 const MAX_ENTRIES = 48
 
@@ -41,8 +40,8 @@ export function mergeMetadata(current: Metadata, patch: Metadata): Record<string
 /**
  * Checks the metadata of a resource and returns it with pins in their one spelling.
  *
- * Throws ProblemError ERR_RESOURCE_METADATA_INVALID, and in production ERR_RESOURCE_INSECURE_VERIFICATION and
- * ERR_RESOURCE_PLAINTEXT_CREDENTIALS. The error names keys, never values.
+ * Throws ProblemError ERR_RESOURCE_METADATA_INVALID, and in production ERR_RESOURCE_INSECURE_VERIFICATION. The error names
+ * keys, never values. Credentials are looked for before (`refuseCredentials`), so that nothing here repeats one as a key.
  */
 export function checkMetadata(given: Metadata, { production }: { production: boolean }): Record<string, unknown> {
   const entries = Object.entries(given)
@@ -61,19 +60,10 @@ export function checkMetadata(given: Metadata, { production }: { production: boo
   if (checked.certificate_verification_mode === 'pinned' && (checked.certificate_pins ?? []).length === 0) {
     throw invalid('certificate_verification_mode pinned needs certificate_pins')
   }
-  if (production) refuseInProduction(checked)
-  return checked
-}
-
-function refuseInProduction(metadata: Metadata): void {
-  if (metadata.certificate_verification_mode === 'insecure') throw problems.ERR_RESOURCE_INSECURE_VERIFICATION()
-  const keys = credentialKeysOf(metadata)
-  if (keys.length > 0) {
-    throw problems.ERR_RESOURCE_PLAINTEXT_CREDENTIALS({
-      detail: `Put credentials into the secret of the resource; refused: ${keys.join(', ')}`,
-      extras: { keys },
-    })
+  if (production && checked.certificate_verification_mode === 'insecure') {
+    throw problems.ERR_RESOURCE_INSECURE_VERIFICATION()
   }
+  return checked
 }
 
 /** What the metadata says about the target, with the safe defaults. */

@@ -17,9 +17,10 @@ const Address = Type.String({
   maxLength: MAX_ADDRESS_CHARACTERS,
   description: 'host:port; an IPv6 address in brackets',
 })
-const Metadata = Type.Record(Type.String({ maxLength: 64 }), Type.Unknown(), {
-  maxProperties: 64,
-  description: 'certificate_verification_mode, certificate_pins, security, render_quality_profile, and short facts',
+/** Any object within the bound of the body: the guard against credentials looks at it before its form is checked. */
+const Metadata = Type.Record(Type.String(), Type.Unknown(), {
+  description:
+    'certificate_verification_mode, certificate_pins, security, render_quality_profile, and short facts. In production names and values that look like credentials are refused with their places: ERR_RESOURCE_PLAINTEXT_CREDENTIALS',
 })
 
 /** `/v1/resources`. */
@@ -56,7 +57,7 @@ export function resourceRoutes(app: RapServer, ctx: Context): void {
       onRequest,
       schema: {
         ...common,
-        summary: 'Make a resource',
+        summary: 'Make a resource; it has no secret yet, and in production no session starts on it before it has one',
         body: Type.Object({
           organization_id: Type.Optional(Uuid),
           name: DisplayText(200),

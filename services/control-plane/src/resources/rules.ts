@@ -9,6 +9,7 @@ import { endSessionsOf } from '../sessions/end-sessions.ts'
 import type { Labels } from '../workers/labels.ts'
 import { requireResource } from './access.ts'
 import { parseAddress } from './address.ts'
+import { auditingCredentials, refuseCredentials } from './credential-guard.ts'
 import { checkMetadata, type Metadata, mergeMetadata } from './metadata.ts'
 import { insertResource, markResourceDeleted, type ResourceRow, updateResource } from './storage.ts'
 
@@ -23,29 +24,33 @@ export interface ResourceInput {
 
 export type ResourceChange = Partial<Pick<ResourceInput, 'name' | 'address' | 'metadata' | 'labels'>>
 
-/** Makes a resource. Throws ProblemError ERR_RESOURCE_ADDRESS_INVALID and those of `checkMetadata`. */
+/**
+ * Makes a resource, which has no secret yet. Throws ProblemError ERR_RESOURCE_PLAINTEXT_CREDENTIALS in production,
+ * ERR_RESOURCE_ADDRESS_INVALID and those of `checkMetadata`.
+ */
 export async function createResource(ctx: Context, caller: Caller, input: ResourceInput): Promise<ResourceRow> {
   const organizationId = await organizationFor(ctx.sql, caller, {
     organizationId: input.organizationId,
     permission: 'resources.manage',
   })
-  const address = addressOf(input.address)
-  const metadata = await guarded(ctx, caller, { organizationId }, () => checkMetadata(input.metadata ?? {}, ctx))
-  return await ctx.sql.begin(async tx => {
-    const resource = await insertResource(tx, {
-      ...input,
-      organizationId,
-      address,
-      metadata,
-      labels: input.labels ?? {},
-    })
-    await auditCaller(tx, caller, {
-      organization_id: organizationId,
-      event: 'resource_created',
-      resource_id: resource.id,
-      details: { protocol: resource.protocol, address },
-    })
-    return resource
+  const given = { ...input, metadata: input.metadata ?? {}, labels: input.labels ?? {} }
+  return await auditingCredentials(ctx, caller, {
+    attempt: { operation: 'create', organizationId },
+    work: async () => {
+      refuseCredentials(given, ctx)
+      const address = addressOf(input.address)
+      const metadata = checkMetadata(given.metadata, ctx)
+      return await ctx.sql.begin(async tx => {
+        const resource = await insertResource(tx, { ...given, organizationId, address, metadata })
+        await auditCaller(tx, caller, {
+          organization_id: organizationId,
+          event: 'resource_created',
+          resource_id: resource.id,
+          details: { protocol: resource.protocol, address },
+        })
+        return resource
+      })
+    },
   })
 }
 
@@ -56,31 +61,38 @@ export async function changeResource(
   { id, change }: { id: string; change: ResourceChange },
 ): Promise<ResourceRow> {
   const seen = await requireResource(ctx.sql, caller, { id, permission: 'resources.manage' })
-  const address = change.address === undefined ? undefined : addressOf(change.address)
-  await guarded(ctx, caller, { organizationId: seen.organization_id, resourceId: id }, () =>
-    checkMetadata(mergeMetadata(seen.metadata, change.metadata ?? {}), ctx),
-  )
-  return await ctx.sql.begin(async tx => {
-    const resource = await requireResource(tx, caller, { id, permission: 'resources.manage', lock: 'update' })
-    const changed = await updateResource(tx, id, {
-      name: change.name ?? resource.name,
-      address: address ?? resource.address,
-      // Merged again from the locked row: somebody else may have changed it since the check above.
-      metadata: checkMetadata(mergeMetadata(resource.metadata, change.metadata ?? {}), ctx),
-      labels: change.labels ?? resource.labels,
-    })
-    await auditCaller(tx, caller, {
-      organization_id: resource.organization_id,
-      event: 'resource_updated',
-      resource_id: id,
-      secret_ref: resource.secret_ref ?? undefined,
-      details: {
-        changed: Object.keys(change).sort().join(','),
-        // The next session sends the credential to the new address, so the audit tells both.
-        ...(address !== undefined && { address, previous_address: resource.address }),
-      },
-    })
-    return changed
+  return await auditingCredentials(ctx, caller, {
+    attempt: { operation: 'change', organizationId: seen.organization_id, resourceId: id },
+    work: () =>
+      ctx.sql.begin(async tx => {
+        const resource = await requireResource(tx, caller, { id, permission: 'resources.manage', lock: 'update' })
+        const merged = {
+          name: change.name ?? resource.name,
+          address: change.address ?? resource.address,
+          metadata: mergeMetadata(resource.metadata, change.metadata ?? {}),
+          labels: change.labels ?? resource.labels,
+        }
+        // The whole of it, so that a row from earlier times is changed only into one without credentials.
+        refuseCredentials(merged, ctx)
+        const address = change.address === undefined ? undefined : addressOf(change.address)
+        const changed = await updateResource(tx, id, {
+          ...merged,
+          address: address ?? resource.address,
+          metadata: checkMetadata(merged.metadata, ctx),
+        })
+        await auditCaller(tx, caller, {
+          organization_id: resource.organization_id,
+          event: 'resource_updated',
+          resource_id: id,
+          secret_ref: resource.secret_ref ?? undefined,
+          details: {
+            changed: Object.keys(change).sort().join(','),
+            // The next session sends the credential to the new address, so the audit tells both.
+            ...(address !== undefined && { address, previous_address: resource.address }),
+          },
+        })
+        return changed
+      }),
   })
 }
 
@@ -125,28 +137,4 @@ function addressOf(text: string): string {
   throw problems.ERR_RESOURCE_ADDRESS_INVALID({
     detail: 'Use host:port, where host is a name, an IPv4 address or an IPv6 address in brackets',
   })
-}
-
-/** Writes refused plaintext credentials into the audit: names of keys only. */
-async function guarded<T>(
-  ctx: Context,
-  caller: Caller,
-  place: { organizationId: string; resourceId?: string },
-  check: () => T,
-): Promise<T> {
-  try {
-    return check()
-  } catch (error) {
-    if (error instanceof ProblemError && error.code === 'ERR_RESOURCE_PLAINTEXT_CREDENTIALS') {
-      await auditCaller(ctx.sql, caller, {
-        organization_id: place.organizationId,
-        event: 'resource_rejected_plaintext_credentials',
-        resource_id: place.resourceId,
-        outcome: 'refused',
-        code: error.code,
-        details: { keys: [error.extras.keys].flat().join(',') },
-      })
-    }
-    throw error
-  }
 }

@@ -1,7 +1,7 @@
+import { withoutCredentials } from '@rap/credential-keys'
 import { Type } from '@sinclair/typebox'
-import { Nullable, Time, Uuid } from '../http/schemas.ts'
+import { Time, Uuid } from '../http/schemas.ts'
 import { LabelsSchema } from '../workers/labels.ts'
-import { withoutCredentials } from './credential-guard.ts'
 import type { ResourceRow } from './storage.ts'
 
 /** A resource as the API answers it. */
@@ -11,14 +11,19 @@ export const Resource = Type.Object({
   name: Type.String(),
   protocol: Type.Literal('rdp'),
   address: Type.String(),
-  secret_ref: Nullable(Type.String()),
-  metadata: Type.Record(Type.String(), Type.Unknown()),
+  secret_ref: Type.Union([Type.String(), Type.Null()], {
+    description:
+      'Null until a secret is written (PUT /v1/resources/:id/secret). In production no session starts before that: ERR_RESOURCE_SECRET_REQUIRED',
+  }),
+  metadata: Type.Record(Type.String(), Type.Unknown(), {
+    description: 'Without what looks like a credential, at any depth',
+  }),
   labels: LabelsSchema,
   created_at: Time,
   updated_at: Time,
 })
 
-/** INVARIANT: no metadata that looks like a credential leaves the service, in development either. */
+/** INVARIANT: no metadata that looks like a credential leaves the service, at any depth, in development either. */
 export function resourceView(row: ResourceRow) {
   return {
     id: row.id,

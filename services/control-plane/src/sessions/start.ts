@@ -1,11 +1,11 @@
 import { randomUUID } from 'node:crypto'
-import { isProduction, type TransactionSql } from '@rap/service-kit'
+import type { TransactionSql } from '@rap/service-kit'
 import { auditCaller } from '../audit/write.ts'
 import type { Caller } from '../auth/caller.ts'
 import type { Context } from '../context.ts'
 import { problems } from '../errors.ts'
 import { requireResource } from '../resources/access.ts'
-import { credentialKeysOf } from '../resources/credential-guard.ts'
+import { auditingCredentials, refuseCredentials } from '../resources/credential-guard.ts'
 import { targetRulesOf } from '../resources/metadata.ts'
 import type { ResourceForRow } from '../resources/storage.ts'
 import { selectWorker } from '../workers/select.ts'
@@ -42,6 +42,8 @@ export interface StartInput extends ConnectInput {
 }
 
 interface Placed {
+  /** As it was when it was locked: what the guard has seen is what the worker is told. */
+  readonly resource: ResourceForRow
   readonly session: SessionRow
   readonly attachment: AttachmentRow
 }
@@ -63,18 +65,23 @@ export async function startSession(ctx: Context, caller: Caller, input: StartInp
   const { idempotent } = input
   const earlier = idempotent === undefined ? undefined : await findIdempotent(ctx.sql, idempotent)
   if (earlier !== undefined) return await awaitReady(ctx, earlier)
-  await requireConnectable(ctx, caller, resource)
-  const worker = await selectWorker(ctx, resource.labels)
-  let placed: Placed
-  try {
-    placed = await ctx.sql.begin(tx => placeSession(ctx, tx, { caller, input, worker }))
-  } catch (error) {
-    if (!(error instanceof OvertakenError) || idempotent === undefined) throw error
-    const other = await findIdempotent(ctx.sql, idempotent)
-    if (other === undefined) throw error
-    return await awaitReady(ctx, other)
-  }
-  return await connect(ctx, { ...placed, worker, resource, display: input.display })
+  return await auditingCredentials(ctx, caller, {
+    attempt: { operation: 'session_start', organizationId: resource.organization_id, resourceId: resource.id },
+    work: async () => {
+      requireConnectable(ctx, resource)
+      const worker = await selectWorker(ctx, resource.labels)
+      let placed: Placed
+      try {
+        placed = await ctx.sql.begin(tx => placeSession(ctx, tx, { caller, input, worker }))
+      } catch (error) {
+        if (!(error instanceof OvertakenError) || idempotent === undefined) throw error
+        const other = await findIdempotent(ctx.sql, idempotent)
+        if (other === undefined) throw error
+        return await awaitReady(ctx, other)
+      }
+      return await connect(ctx, { ...placed, worker, display: input.display })
+    },
+  })
 }
 
 async function placeSession(
@@ -88,6 +95,7 @@ async function placeSession(
     permission: 'sessions.use',
     lock: 'share',
   })
+  requireConnectable(ctx, resource)
   await requireRoom(ctx, tx, { organizationId: resource.organization_id, userId: caller.id })
   const session = await insertSession(tx, {
     organizationId: resource.organization_id,
@@ -108,7 +116,7 @@ async function placeSession(
     throw new OvertakenError()
   }
   await auditCaller(tx, caller, { ...placeOf(session, attachment), event: 'session_started' })
-  return { session, attachment }
+  return { resource, session, attachment }
 }
 
 export interface AttachInput extends ConnectInput {
@@ -130,24 +138,31 @@ export async function attachSession(
   if (hasEnded(seen.state)) throw problems.ERR_SESSION_ENDED({ extras: { session_id: seen.id } })
   const use = { id: seen.resource_id, permission: 'sessions.use' } as const
   const resource = await requireResource(ctx.sql, caller, use)
-  await requireConnectable(ctx, caller, resource)
-  const worker = await selectWorker(ctx, resource.labels)
-  const { session, attachment, superseded } = await ctx.sql.begin(async tx => {
-    // The resource first, as where it is deleted: everybody locks in the same order.
-    await requireResource(tx, caller, { ...use, lock: 'share' })
-    return await placeAttachment(ctx, tx, { caller, sessionId: seen.id, input, worker })
+  return await auditingCredentials(ctx, caller, {
+    attempt: { operation: 'session_attach', organizationId: resource.organization_id, resourceId: resource.id },
+    work: async () => {
+      requireConnectable(ctx, resource)
+      const worker = await selectWorker(ctx, resource.labels)
+      const { superseded, ...placed } = await ctx.sql.begin(async tx => {
+        // The resource first, as where it is deleted: everybody locks in the same order.
+        const locked = await requireResource(tx, caller, { ...use, lock: 'share' })
+        requireConnectable(ctx, locked)
+        const given = { caller, sessionId: seen.id, input, worker }
+        return { resource: locked, ...(await placeAttachment(ctx, tx, given)) }
+      })
+      if (superseded !== undefined) {
+        await releaseAttachments(ctx.redis, ctx.logger, [{ ...superseded, reason: 'ERR_SESSION_TAKEN_OVER' }])
+      }
+      return await connect(ctx, { ...placed, worker, display: input.display })
+    },
   })
-  if (superseded !== undefined) {
-    await releaseAttachments(ctx.redis, ctx.logger, [{ ...superseded, reason: 'ERR_SESSION_TAKEN_OVER' }])
-  }
-  return await connect(ctx, { session, attachment, worker, resource, display: input.display })
 }
 
 async function placeAttachment(
   ctx: Context,
   tx: TransactionSql,
   given: { caller: Caller; sessionId: string; input: AttachInput; worker: WorkerRow },
-): Promise<Placed & { superseded: AttachmentRow | undefined }> {
+): Promise<Omit<Placed, 'resource'> & { superseded: AttachmentRow | undefined }> {
   const { caller, sessionId, input, worker } = given
   const locked = await lockSession(tx, sessionId)
   if (locked === undefined || hasEnded(locked.state))
@@ -185,7 +200,7 @@ async function placeAttachment(
 /** Hands the order to the worker and waits for its report. */
 async function connect(
   ctx: Context,
-  order: Placed & { worker: WorkerRow; resource: ResourceForRow; display: ConnectInput['display'] },
+  order: Placed & { worker: WorkerRow; display: ConnectInput['display'] },
 ): Promise<Started> {
   const { attachment, resource } = order
   try {
@@ -207,26 +222,16 @@ async function connect(
   return await awaitReady(ctx, attachment.id)
 }
 
-/** In production: a secret must be there, and metadata from earlier times must not hold what looks like one. */
-async function requireConnectable(ctx: Context, caller: Caller, resource: ResourceForRow): Promise<void> {
-  if (!isProduction(ctx.config.APP_ENV)) return
-  const keys = credentialKeysOf(resource.metadata)
-  if (keys.length > 0) {
-    const code = 'ERR_RESOURCE_PLAINTEXT_CREDENTIALS'
-    await auditCaller(ctx.sql, caller, {
-      organization_id: resource.organization_id,
-      event: 'resource_rejected_plaintext_credentials',
-      resource_id: resource.id,
-      outcome: 'refused',
-      code,
-      details: { keys: keys.join(',') },
-    })
-    throw problems[code]({ detail: 'Move the credential into the secret of the resource', extras: { keys } })
-  }
+/** In production: no credential stands in the resource itself, the target is verified, and a secret is there. */
+function requireConnectable(ctx: Context, resource: ResourceForRow): void {
+  if (!ctx.production) return
+  refuseCredentials(resource, ctx)
   if (targetRulesOf(resource.metadata).certificate_verification_mode === 'insecure') {
     throw problems.ERR_RESOURCE_INSECURE_VERIFICATION()
   }
-  if (resource.secret_ref === null) throw problems.ERR_RESOURCE_SECRET_REQUIRED()
+  if (resource.secret_ref === null) {
+    throw problems.ERR_RESOURCE_SECRET_REQUIRED({ detail: 'Write its secret first: PUT /v1/resources/:id/secret' })
+  }
 }
 
 async function requireRoom(
