@@ -2,11 +2,6 @@ import { KeyProviderError } from '@rap/key-provider'
 import { ConfigError, EXIT_CONFIG, ProblemError } from '@rap/service-kit'
 import { MasterKeyError } from '../master-keys/start-checks.ts'
 
-/** sysexits(3) EX_USAGE is 64; commander and most tools use 2 for a wrong call. */
-export const EXIT_USAGE = 2
-/** 128 + SIGINT. */
-export const EXIT_INTERRUPTED = 130
-
 export interface Failure {
   readonly exitCode: number
   readonly code: string
@@ -22,6 +17,8 @@ const DATABASE_HINTS: Readonly<Record<string, string>> = {
   '3F000': 'start the secret-resolver once: it makes its tables',
   '42501': 'use the DATABASE_URL of the secret-resolver, whose role owns the schema secrets',
   '28P01': 'check the password in DATABASE_URL',
+  ECONNREFUSED: 'is Postgres running where DATABASE_URL says?',
+  ENOTFOUND: 'is Postgres running where DATABASE_URL says?',
 }
 
 /** What a person is told about an error, without anything that a provider or the database echoed. */

@@ -1,31 +1,44 @@
 #!/usr/bin/env node
 import { loadEnvFile } from 'node:process'
 import { Command, CommanderError } from 'commander'
-import { type CommandOutcome, changeKey, endKey, listKeys, makeKey, rewrapAll, verifyAll } from './commands.ts'
-import { EXIT_INTERRUPTED, EXIT_USAGE, failureOf, failureText } from './failure.ts'
-import { Output } from './output.ts'
-import { type ToolSession, withSession } from './session.ts'
+import type * as Commands from './commands.ts'
+import type { Output } from './output.ts'
+import type { ToolSession } from './session.ts'
+
+/** 128 + SIGINT. */
+const EXIT_INTERRUPTED = 130
+/** What commander and most tools use for a wrong call. */
+const EXIT_USAGE = 2
 
 const stopping = new AbortController()
 const program = new Command('rap-secrets')
 
+type Act = (commands: typeof Commands, session: ToolSession, output: Output) => Promise<Commands.CommandOutcome>
+
 /** Runs one command with the global options in force; its answer is the exit code. */
-async function run(command: (session: ToolSession, output: Output) => Promise<CommandOutcome>): Promise<void> {
+async function run(act: Act): Promise<void> {
+  // Loaded here, so that --help does not wait for a database driver.
+  const [commands, { withSession }, { Output: Out }] = await Promise.all([
+    import('./commands.ts'),
+    import('./session.ts'),
+    import('./output.ts'),
+  ])
   const { json, envFile } = program.opts<{ json?: boolean; envFile?: string }>()
-  const output = new Output({ json })
+  const output = new Out({ json })
   try {
     if (envFile !== undefined) loadEnvFile(envFile)
-    process.exitCode = await withSession(output, session => command(session, output))
+    process.exitCode = await withSession(output, session => act(commands, session, output))
   } catch (error) {
-    process.exitCode = report(error, output)
+    process.exitCode = await report(error, output)
   }
 }
 
-function report(error: unknown, output: Output): number {
+async function report(error: unknown, output: Output): Promise<number> {
   if (stopping.signal.aborted) {
     output.result('interrupted', {}, 'Stopped. What is done stays done; run it again to go on.')
     return EXIT_INTERRUPTED
   }
+  const { failureOf, failureText } = await import('./failure.ts')
   const failure = failureOf(error)
   if (output.isJson) {
     const { exitCode: _, ...fields } = failure
@@ -57,19 +70,19 @@ program
 program
   .command('keys')
   .description('list the keys: where each lives, what needs it, whether it opens. Exit code 1 if a needed one does not')
-  .action(() => run(listKeys))
+  .action(() => run((commands, session, output) => commands.listKeys(session, output)))
 
 program
   .command('create-key')
   .argument('<source>', 'name of a key source in SECRET_KEY_PROVIDERS_FILE')
   .description('make the key material of a configured source: a file, a key in an HSM, a Transit key')
-  .action((source: string) => run((session, output) => makeKey(source, session, output)))
+  .action((source: string) => run((commands, session, output) => commands.makeKey(source, session, output)))
 
 program
   .command('rotate-key')
   .argument('<source>', 'name of the key source whose key is to wrap new secrets')
   .description('wrap new secrets with this key from now on; a Vault source that is active already gets a new version')
-  .action((source: string) => run((session, output) => changeKey(source, session, output)))
+  .action((source: string) => run((commands, session, output) => commands.changeKey(source, session, output)))
 
 program
   .command('rewrap')
@@ -79,19 +92,19 @@ program
   .option('--from <key-id...>', 'only what these keys have wrapped')
   .option('--dry-run', 'say what would be done')
   .action((options: { from?: string[]; dryRun?: boolean }) =>
-    run((session, output) => rewrapAll({ ...options, signal: stopping.signal }, session, output)),
+    run((commands, session, output) => commands.rewrapAll({ ...options, signal: stopping.signal }, session, output)),
   )
 
 program
   .command('retire-key')
   .argument('<key-id>', 'the key')
   .description('end the use of a key; refused while it is active or anything is wrapped with it')
-  .action((keyId: string) => run((session, output) => endKey(keyId, session, output)))
+  .action((keyId: string) => run((commands, session, output) => commands.endKey(keyId, session, output)))
 
 program
   .command('verify')
   .description('see that every stored secret could be opened and is unchanged; reads only, decrypts no secret')
-  .action(() => run((session, output) => verifyAll(stopping.signal, session, output)))
+  .action(() => run((commands, session, output) => commands.verifyAll(stopping.signal, session, output)))
 
 try {
   await program.parseAsync()
