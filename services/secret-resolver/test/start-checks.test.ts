@@ -1,7 +1,10 @@
 import { randomBytes } from 'node:crypto'
-import { chmodSync, readFileSync } from 'node:fs'
+import { chmodSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { dirname, join } from 'node:path'
+import { KeyRing, openLocalKey, singleKeySource } from '@rap/key-provider'
 import t from 'tap'
-import { serviceEnv, startService } from './support/service.ts'
+import { keepSecrets } from './support/keep.ts'
+import { readyFields, serviceEnv, startService } from './support/service.ts'
 import { putSecret, seedPlace, startWorld } from './support/world.ts'
 
 // Processes are started and ended, one after the other.
@@ -48,4 +51,50 @@ t.test('a key out of form, or a key file that others may read, is refused', asyn
   const open = await startService(t, env)
   t.equal((await open.exited).code, 1)
   t.match(open.log(), /ERR_KEY_FILE_PERMISSIONS/)
+})
+
+t.test('a start names every lost key, wherever it was, and how many rows need it', async t => {
+  const lost = await startWorld(t)
+  const at = await serviceEnv(t, lost)
+  const dir = dirname(at.SECRET_ENCRYPTION_KEY_FILE as string)
+  const [older, providers] = [join(dir, 'older.key'), join(dir, 'key-providers.json')]
+  writeFileSync(older, randomBytes(32), { mode: 0o600 })
+  writeFileSync(providers, JSON.stringify({ keys: [{ name: 'older', provider: 'file', file: older }] }), {
+    mode: 0o600,
+  })
+  const both = { ...at, SECRET_KEY_PROVIDERS_FILE: providers }
+  const service = await startService(t, both)
+  await readyFields(service)
+  const { resolver: sql } = lost.database
+  const key = await openLocalKey({ keyId: 'older', file: older })
+  await keepSecrets(sql, new KeyRing([singleKeySource(key)]), { count: 2, keyId: 'older' })
+  await service.stop()
+
+  const without = await startService(t, at)
+  t.equal((await without.exited).code, 1)
+  t.match(without.log(), /"code":"ERR_MASTER_KEY_UNKNOWN".*older \(2 rows\)/)
+  rmSync(older)
+  const gone = await startService(t, both)
+  t.equal((await gone.exited).code, 1)
+  t.match(gone.log(), /"code":"ERR_MASTER_KEY_UNKNOWN".*older \(2 rows\)/)
+  writeFileSync(older, randomBytes(32), { mode: 0o600 })
+  const other = await startService(t, both)
+  t.equal((await other.exited).code, 1)
+  t.match(other.log(), /"code":"ERR_MASTER_KEY_MISMATCH".*older \(2 rows\)/)
+})
+
+t.test('a providers file that is wrong is told by entry and field', async t => {
+  const dir = dirname(env.SECRET_ENCRYPTION_KEY_FILE as string)
+  const providers = join(dir, 'wrong.json')
+  const start = async (document: unknown, mode = 0o600) => {
+    writeFileSync(providers, typeof document === 'string' ? document : JSON.stringify(document), { mode })
+    chmodSync(providers, mode)
+    const service = await startService(t, { ...env, SECRET_KEY_PROVIDERS_FILE: providers })
+    t.equal((await service.exited).code, 1)
+    return service.log()
+  }
+  const file = { name: 'a', provider: 'file', file: '/nowhere/a.key' }
+  t.match(await start('{'), /ERR_KEY_CONFIGURATION.*not JSON/)
+  t.match(await start({ keys: [{ ...file, pin: '1234' }] }), /ERR_KEY_CONFIGURATION.*"field":"pin"/)
+  t.match(await start({ keys: [file] }, 0o622), /ERR_KEY_CONFIGURATION.*written by others/)
 })
