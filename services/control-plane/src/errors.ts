@@ -18,7 +18,7 @@ export const problems = defineProblems({
 
   ERR_RESOURCE_ADDRESS_INVALID: { status: 422, title: 'The address is not a host and a port' },
   ERR_RESOURCE_METADATA_INVALID: { status: 422, title: 'The metadata does not fit the rules' },
-  ERR_RESOURCE_PLAINTEXT_CREDENTIALS: { status: 422, title: 'Metadata holds what looks like a credential' },
+  ERR_RESOURCE_PLAINTEXT_CREDENTIALS: { status: 422, title: 'The resource holds what looks like a credential' },
   ERR_RESOURCE_INSECURE_VERIFICATION: { status: 422, title: 'Certificate verification cannot be off in production' },
   ERR_RESOURCE_SECRET_REQUIRED: { status: 409, title: 'The resource has no secret yet' },
 
