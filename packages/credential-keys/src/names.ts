@@ -21,7 +21,7 @@ export function isCredentialName(name: string): boolean {
   return credentialNameRule(name) !== undefined
 }
 
-/** The rule by which a name is refused, or undefined. Time is linear in its length. */
+/** The rule by which a name is refused, or undefined. */
 export function credentialNameRule(name: string): NameRefusal | undefined {
   if (name.length > MAX_NAME_CHARACTERS) return 'name_too_long'
   const folded = foldName(name)
@@ -101,9 +101,11 @@ function ruleOf(folded: Folded, { swappedOnly = false } = {}): NameRule | undefi
     const isLooked = !swappedOnly || folded.swapped.slice(span.start, span.end).includes(true)
     return isLooked && counts(span, folded, reading)
   })
+  // The word that a name tells something about is the longest one, however its spelling falls into words.
+  const longer = [...counted, ...credentials.filter(({ end }) => isAttributeOf(folded.text, end, spans))]
   // What a name is comes last in it: `user_password` is a password.
   const found = counted
-    .filter(span => !counted.some(other => isInside(span, other)) && !isExcused(span, folded, { spans, reading }))
+    .filter(span => !longer.some(other => isInside(span, other)) && !isExcused(span, folded, { spans, reading }))
     .reduce<Span | undefined>((last, span) => (last === undefined || span.end >= last.end ? span : last), undefined)
   return found?.entry.credential?.rule
 }

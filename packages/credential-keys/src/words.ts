@@ -61,7 +61,7 @@ export const CREDENTIAL_WORDS: readonly WordRow[] = [
     anywhere:
       'privatekey privkey privatepem privateexponent sshkey rsakey dsakey ecdsakey ed25519key pgpkey gpgkey pkcs8 pkcs12 ' +
       'keytab keystore keymaterial identityfile pemkey keypem tlskey sslkey certkey certificatekey hostprivate clientkey ' +
-      'serverprivate secretring secring',
+      'serverprivate secretring secring rsapriv sshpriv',
     within: 'idrsa iddsa idecdsa ided25519 pfx',
     whole: 'p12 ppk pem jks pkey privk ssh2key privpem privates',
   },
@@ -71,7 +71,7 @@ export const CREDENTIAL_WORDS: readonly WordRow[] = [
       'apikey accesskey accountkey secretkey subscriptionkey sharedkey presharedkey sharedaccess encryptionkey encryptkey ' +
       'decryptionkey decryptkey masterkey signingkey signkey hmackey symmetrickey authkey servicekey storagekey ' +
       'deploykey wrappingkey cryptokey cipherkey securitykey integrationkey consumerkey applicationkey developerkey ' +
-      'recoverykey bitlockerkey networkkey snmpcommunity communitystring kerberoskey krbkey aeskey adminkey rootkey ' +
+      'recoverykey bitlockerkey networkkey snmpcommunity communitystring kerberoskey krbkey kerberosticket krbticket goldenticket aeskey adminkey rootkey ' +
       'restkey writekey readkey partnerkey instrumentationkey',
     within: 'wpakey wepkey',
     whole: 'psk wpapsk appkey kek dek datakey deskey usrkey',
@@ -90,7 +90,7 @@ export const CREDENTIAL_WORDS: readonly WordRow[] = [
   {
     rule: 'authorization',
     anywhere: 'authorization authorisation authheader authinfo authdata authcode authstring authfile authpw basicauth',
-    whole: 'auth xauth authn htauth autorisation netrc pgpass',
+    whole: 'auth authz xauth authn htauth autorisation netrc pgpass',
   },
   {
     rule: 'one_time_code',
@@ -110,7 +110,7 @@ export const CREDENTIAL_WORDS: readonly WordRow[] = [
       'verbindungszeichenfolge',
     whole: 'dsn jdbc odbc dburl dburi dbconn sqlconn sqlconnection dbconnection databaseconnection connectstr',
   },
-  { rule: 'password_hash', anywhere: 'nthash lmhash ntlmhash ntlmv2', whole: 'ntlm ntowf lmowf' },
+  { rule: 'password_hash', anywhere: 'nthash lmhash ntlmhash ntlmv2', whole: 'ntlm rc4hmac kirbi ntowf lmowf' },
   { rule: 'key', alone: 'key' },
 ]
 
@@ -120,12 +120,12 @@ export const CREDENTIAL_WORDS: readonly WordRow[] = [
  */
 export const QUALIFIERS: readonly string[] = (
   'rdp vnc ssh telnet db database sql mysql mssql postgres postgresql pg oracle redis mongo mongodb ldap ad krb kerberos smb cifs ftp ' +
-  'sftp smtp imap pop3 http https api app application web rest admin administrator adm root sudo su svc onetime srv service ' +
+  'sftp smtp imap pop3 radius tacacs cosmos http https api app application web rest admin administrator adm root sudo su svc onetime srv service ' +
   'services sys system local remote target host server client guest default my our the new old current curr prev previous ' +
   'former next last first backup master main test dev prod production stage staging demo lab win windows linux unix mac ' +
   'os gw gateway proxy vpn wifi wlan jump bastion console desktop pc vm machine device computer node worker enc encr encrypted ' +
   'decrypted hashed plain plaintext clear cleartext raw base64 b64 hex hash text txt str string value val ' +
-  'data info field input file path env var json xml yaml code bind connect connection conn access auth refresh session ' +
+  'data info field input file path env var json xml yaml code bind connect connection conn access auth refresh session sess ' +
   'secure security temp tmp temporary shared initial init startup boot bios ipmi ilo idrac bmc snmp smart card smartcard aws ' +
   'azure gcp google github gitlab slack docker k8s kube vault jenkins git ntlm basic digest proxy nt lm net network domain ' +
   'primary secondary hint salt salted reset change confirm confirmation repeat retype verify again entry form body ' +
@@ -141,13 +141,13 @@ export const ATTRIBUTES: readonly string[] = (
   'policy policies count counts limit limits timeout timeouts ttl lifetime length required mandatory enabled disabled ' +
   'expiry expiration expires expired rotation rotated complexity strength attempts retries banner mode method methods type ' +
   'types level functional joined allowed supported bucket buckets quota quotas interval protocol scheme lockout threshold ' +
-  'status state changed rate age format persecond perminute perhour perday'
+  'status state changed rate age format persecond perminute perhour perday perhost pernode perserver peruser persession total'
 ).split(' ')
 
 /** Units and small words that may stand around an attribute. */
 export const UNITS: readonly string[] = (
   'max min maximum minimum default current size sizes at in on per after before until the of and day days hour hours minute ' +
-  'minutes min mins second seconds sec secs ms month months week weeks bytes bits chars characters percent last total ' +
+  'minutes min mins second seconds sec secs ms month months week weeks bytes bits chars characters percent last text trust ' +
   'warning name refill capacity'
 ).split(' ')
 
@@ -165,7 +165,7 @@ export const HARMLESS: readonly string[] = [
     'passable passbook* passband* passfail compass* encompass* bypass* impass* surpass* unsurpass* trespass* overpass* ' +
     'underpass* multipass* lowpass* highpass* bandpass* compassion* dispassion* renderpass* upswing*',
   // pin
-  'certificatepin* certpin* publickeypin* spkipin* tlspin* sslpin* keypin* pinsha* fingerprintpin* sha256pin* shapin* gpiopin* pinned* pinning* pinout* spinning* shipping* mapping* opinion*',
+  'certificatepin* certpin* publickeypin* spkipin* tlspin* sslpin* keypin* pinsha* fingerprintpin* sha256pin* shapin* gpiopin* publickeypem* pinned* pinning* pinout* spinning* shipping* mapping* opinion*',
   // user, login, account, principal
   'useragent* userexperience userinterface* userguide* usermanual* userspace userland userfriendly userlanguage* userlocale* ' +
     'usertimezone* usergroup usergroups userfeedback userbase userfacing userdefined usergenerated multiuser trouser* abuser* accuser* ' +
@@ -174,7 +174,7 @@ export const HARMLESS: readonly string[] = [
     'unaccount* accounted accountmanager accountexecutive accountteam principally principalit* principalengineer* guid* uuid*',
   // domain
   'domaincontroller* domainjoin* domainfunctional* domainmode random* kingdom* trustdomain* failuredomain* faultdomain* availabilitydomain* broadcastdomain* collisiondomain* publicdomain ' +
-    'subdomain* domainmember domainmembership domainless crossdomain multidomain dominion* condominium*',
+    'subdomain* odbcdriver* jdbcdriver* domainmember domainmembership domainless crossdomain multidomain dominion* condominium*',
   // token, cookie, bearer, oauth, sas
   'tokeniz* tokenis* tokenring tokenendpoint* tokenurl tokenissuer tokenaudience betoken* cookieconsent* pallbearer* forbearer* ' +
     'coauthor* sass sessionidle* pocketkni*',
