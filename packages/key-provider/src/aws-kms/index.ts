@@ -1,0 +1,2 @@
+export { type AwsKmsSourceDeps, openAwsKmsSource } from './open-aws-kms-source.ts'
+export { AwsKmsSourceOptions } from './options.ts'
