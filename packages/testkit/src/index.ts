@@ -12,6 +12,11 @@ export {
 export { TestkitError, type TestkitErrorCode, type TestkitErrorFacts } from './errors.ts'
 export { freePort } from './free-port.ts'
 export { isListening } from './is-listening.ts'
+export type { KmsFault } from './kms/faults.ts'
+export type { KmsKeyState } from './kms/keys.ts'
+export { type KmsOptions, type KmsRequest, type KmsServer, startKms } from './kms/kms.ts'
+export type { KmsOperation } from './kms/operations.ts'
+export type { KmsCredentials } from './kms/sigv4.ts'
 export { type ApiAnswer, type ApiRequest, type Credential, PlatformApi } from './platform/api.ts'
 export { type DatabaseUrls, prepareDatabase } from './platform/database.ts'
 export type { PlatformOptions, PortName } from './platform/options.ts'
@@ -30,5 +35,12 @@ export { type CommandOptions, runCommand } from './run-command.ts'
 export { type ShadowOptions, type ShadowServer, startShadow } from './shadow.ts'
 export { type SoftHsm, type SoftHsmToken, startSoftHsm } from './softhsm/softhsm.ts'
 export { type TempDir, tempDir } from './temp-dir.ts'
+export {
+  startTransit,
+  type TransitFault,
+  type TransitOptions,
+  type TransitRequest,
+  type TransitServer,
+} from './transit/index.ts'
 export { type WaitOptions, waitFor } from './wait-for.ts'
 export { canStartXrdp, startXrdp, type XrdpAbility, type XrdpOptions, type XrdpServer } from './xrdp.ts'
