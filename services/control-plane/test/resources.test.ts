@@ -55,10 +55,18 @@ t.test('metadata is checked: known names by their rules, other names as short fa
     { 'bad/name': 'x' },
     Object.fromEntries(Array.from({ length: 49 }, (_, index) => [`k${index}`, 1])),
     { ['k'.repeat(65)]: 1 },
+    Object.fromEntries(Array.from({ length: 20 }, (_, index) => [`k${index}`, 'x '.repeat(500)])),
+    Object.fromEntries(Array.from({ length: 48 }, (_, index) => [`k${index}`, index % 2 ? 5e-324 : -1.7e308])),
+    {
+      a: 'é'.repeat(1000),
+      ...Object.fromEntries(Array.from({ length: 15 }, (_, index) => [`k${index}`, 'é'.repeat(600)])),
+    },
   ]
   for (const metadata of refused) {
     t.equal((await create({ metadata })).body.code, 'ERR_RESOURCE_METADATA_INVALID', Object.keys(metadata)[0]!)
   }
+  const large = Object.fromEntries(Array.from({ length: 15 }, (_, index) => [`k${index}`, 'é'.repeat(520)]))
+  t.equal((await create({ metadata: { ...large, least: 5e-324 } })).status, 201, 'what fits into the table is taken')
   const pin = Array.from({ length: 32 }, () => 'AB').join(':')
   const { body } = await create({ metadata: { certificate_verification_mode: 'pinned', certificate_pins: [pin] } })
   t.same(body.metadata.certificate_pins, ['ab'.repeat(32)], 'a fingerprint as tools print it')

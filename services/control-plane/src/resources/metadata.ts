@@ -3,6 +3,9 @@ import { Value } from '@sinclair/typebox/value'
 import { problems } from '../errors.ts'
 
 const MAX_ENTRIES = 48
+const MAX_PINS = 8
+/** As the table bounds it: bytes of the text that Postgres makes of it (migration 006). */
+const MAX_STORED_BYTES = 16_384
 
 /** The metadata that the platform itself reads. */
 const KnownMetadata = Type.Object({
@@ -10,7 +13,7 @@ const KnownMetadata = Type.Object({
     Type.Union([Type.Literal('strict'), Type.Literal('platform_ca'), Type.Literal('pinned'), Type.Literal('insecure')]),
   ),
   certificate_pins: Type.Optional(
-    Type.Array(Type.String({ pattern: '^[0-9a-f]{64}$' }), { maxItems: 8, uniqueItems: true }),
+    Type.Array(Type.String({ pattern: '^[0-9a-f]{64}$' }), { maxItems: MAX_PINS, uniqueItems: true }),
   ),
   security: Type.Optional(Type.Union([Type.Literal('auto'), Type.Literal('nla'), Type.Literal('tls')])),
   render_quality_profile: Type.Optional(
@@ -20,6 +23,8 @@ const KnownMetadata = Type.Object({
 
 const OtherName = /^[A-Za-z][A-Za-z0-9_. -]{0,63}$/
 const MAX_TEXT_CHARACTERS = 1024
+/** The smallest and the longest double: a sign, `0.`, 323 zeros and 17 digits. */
+const MAX_NUMBER_BYTES = 343
 
 /** What a session asks the worker for; every absent value is the safe one. */
 export interface TargetRules {
@@ -60,6 +65,7 @@ export function checkMetadata(given: Metadata, { production }: { production: boo
   if (checked.certificate_verification_mode === 'pinned' && (checked.certificate_pins ?? []).length === 0) {
     throw invalid('certificate_verification_mode pinned needs certificate_pins')
   }
+  if (storedBytes(checked) > MAX_STORED_BYTES) throw invalid('it is too large as a whole')
   if (production && checked.certificate_verification_mode === 'insecure') {
     throw problems.ERR_RESOURCE_INSECURE_VERIFICATION()
   }
@@ -89,6 +95,15 @@ function plainPins(value: unknown): unknown {
 function isShortScalar(value: unknown): boolean {
   if (typeof value === 'string') return value.length <= MAX_TEXT_CHARACTERS
   return typeof value === 'boolean' || (typeof value === 'number' && Number.isFinite(value))
+}
+
+/** At least as many bytes as Postgres needs: it writes `": "`, `", "` also between pins, and numbers without an exponent. */
+function storedBytes(metadata: Metadata): number {
+  return Object.entries(metadata).reduce((bytes, [key, value]) => {
+    const text = JSON.stringify(value)
+    const written = typeof value === 'number' && text.includes('e') ? MAX_NUMBER_BYTES : Buffer.byteLength(text)
+    return bytes + Buffer.byteLength(JSON.stringify(key)) + written + 4
+  }, MAX_PINS + 2)
 }
 
 function invalid(detail: string) {
