@@ -1,0 +1,2 @@
+export type { TransitFault } from './faults.ts'
+export { startTransit, type TransitOptions, type TransitRequest, type TransitServer } from './start-transit.ts'
