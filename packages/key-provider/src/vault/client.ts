@@ -33,8 +33,25 @@ export class VaultClient {
     this.#timeoutMs = timeoutMs
   }
 
-  /** The answer to a request that was done; the caller zeroes its body. Throws KeyProviderError. */
-  async call(request: VaultCall): Promise<VaultAnswer> {
+  /**
+   * What `read` makes of the answer to a request that was done. Both bodies are zero when this returns or throws.
+   * Throws KeyProviderError.
+   */
+  async call<T>(request: VaultCall, read: (body: Buffer) => T): Promise<T> {
+    try {
+      return await this.#callUntilDone(request, read)
+    } finally {
+      request.body?.fill(0)
+    }
+  }
+
+  destroy(): void {
+    this.#isDestroyed = true
+    this.#session.destroy()
+    this.#connection.destroy()
+  }
+
+  async #callUntilDone<T>(request: VaultCall, read: (body: Buffer) => T): Promise<T> {
     const deadline = performance.now() + this.#timeoutMs
     let isNewToken = false
     for (let tries = 1; ; tries++) {
@@ -44,8 +61,12 @@ export class VaultClient {
       try {
         lease = await this.#leaseBefore(deadline, request.operation)
         const answer = await this.#connection.send(request, lease.token, deadline - performance.now())
-        if (200 <= answer.status && answer.status < 300) return answer
-        error = this.#refusal(answer, request)
+        try {
+          if (200 <= answer.status && answer.status < 300) return read(answer.body)
+          error = this.#refusal(answer, request)
+        } finally {
+          answer.body.fill(0)
+        }
       } catch (failure) {
         this.#assertAlive()
         error = this.#failure(failure, request.operation)
@@ -60,12 +81,6 @@ export class VaultClient {
       if (!isUseful || performance.now() + pauseMs >= deadline) throw error
       await delay(pauseMs)
     }
-  }
-
-  destroy(): void {
-    this.#isDestroyed = true
-    this.#session.destroy()
-    this.#connection.destroy()
   }
 
   /** A log-in that another caller began may take longer than this call has. */
@@ -83,11 +98,8 @@ export class VaultClient {
   }
 
   #refusal(answer: VaultAnswer, { operation, path }: VaultCall): KeyProviderError {
-    const error = this.#isSameResource(answer.location, path)
-      ? standbyOf(answer, operation)
-      : refusalOf(answer, operation)
-    answer.body.fill(0)
-    return this.#withSource(error)
+    const isStandby = this.#isSameResource(answer.location, path)
+    return this.#withSource(isStandby ? standbyOf(answer, operation) : refusalOf(answer, operation))
   }
 
   /**

@@ -62,7 +62,7 @@ export class VaultConnection {
 
   /** One request, one answer. Throws ExchangeFailure. */
   async send(request: VaultRequest, token: Buffer | undefined, timeoutMs: number): Promise<VaultAnswer> {
-    const signal = AbortSignal.timeout(Math.max(1, timeoutMs))
+    const signal = AbortSignal.timeout(Math.max(1, Math.ceil(timeoutMs)))
     try {
       const answer = await this.#pool.request({
         method: request.method,

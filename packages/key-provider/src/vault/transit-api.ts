@@ -36,23 +36,26 @@ export class TransitApi {
 
   /** Read Key. */
   async read(): Promise<KeySettings> {
-    return await this.#ask({ operation: 'read', method: 'GET', path: this.#path('keys'), isIdempotent: true }, body => {
-      return settingsOf(body) ?? raise(outOfForm('read', 'data'))
-    })
+    return await this.#client.call(
+      { operation: 'read', method: 'GET', path: this.#path('keys'), isIdempotent: true },
+      body => {
+        return settingsOf(body) ?? raise(outOfForm('read', 'data'))
+      },
+    )
   }
 
   /** Create Key: derived, AES-256-GCM. A server that has the key already answers as if it had made it. */
   async create(): Promise<void> {
     const body = jsonObject({ type: 'aes256-gcm96', derived: true })
     const path = this.#path('keys')
-    await this.#ask({ operation: 'create', method: 'POST', path, body, isIdempotent: false }, () => undefined)
+    await this.#client.call({ operation: 'create', method: 'POST', path, body, isIdempotent: false }, () => undefined)
   }
 
   /** Rotate Key. */
   async rotate(): Promise<void> {
     const path = `${this.#path('keys')}/rotate`
     const body = jsonObject({})
-    await this.#ask({ operation: 'rotate', method: 'POST', path, body, isIdempotent: false }, () => undefined)
+    await this.#client.call({ operation: 'rotate', method: 'POST', path, body, isIdempotent: false }, () => undefined)
   }
 
   /** Encrypt Data. */
@@ -60,19 +63,21 @@ export class TransitApi {
     const plaintext = encodeBase64(dataKey)
     const body = jsonObject({ plaintext, context, key_version: version })
     plaintext.fill(0)
-    return await this.#ask(this.#use('encrypt', body), answer => ciphertextIn(answer, 'encrypt'))
+    return await this.#client.call(this.#use('encrypt', body), answer => ciphertextIn(answer, 'encrypt'))
   }
 
   /** Decrypt Data; the caller zeroes the data key. */
   async decrypt(wrapped: Buffer, context: ContextText): Promise<Buffer> {
     const body = jsonObject({ ciphertext: wrapped, context })
-    return await this.#ask(this.#use('decrypt', body), answer => plaintextIn(answer, 'decrypt', 1, MAX_DATA_KEY_BYTES))
+    return await this.#client.call(this.#use('decrypt', body), answer =>
+      plaintextIn(answer, 'decrypt', 1, MAX_DATA_KEY_BYTES),
+    )
   }
 
   /** Generate Data Key, 256 bits; the caller zeroes it. A server may use another version than it was asked for. */
   async dataKey(context: ContextText, version: number): Promise<Ciphertext & { readonly dataKey: Buffer }> {
     const body = jsonObject({ bits: DATA_KEY_BYTES * 8, context, key_version: version })
-    return await this.#ask(this.#use('datakey/plaintext', body), answer => {
+    return await this.#client.call(this.#use('datakey/plaintext', body), answer => {
       const ciphertext = ciphertextIn(answer, 'datakey')
       return { ...ciphertext, dataKey: plaintextIn(answer, 'datakey', DATA_KEY_BYTES, DATA_KEY_BYTES) }
     })
@@ -81,7 +86,7 @@ export class TransitApi {
   /** Rewrap Data. */
   async rewrap(wrapped: Buffer, context: ContextText, version: number): Promise<Ciphertext> {
     const body = jsonObject({ ciphertext: wrapped, context, key_version: version })
-    return await this.#ask(this.#use('rewrap', body), answer => ciphertextIn(answer, 'rewrap'))
+    return await this.#client.call(this.#use('rewrap', body), answer => ciphertextIn(answer, 'rewrap'))
   }
 
   #path(what: string): string {
@@ -94,20 +99,6 @@ export class TransitApi {
     body: Buffer,
   ): VaultCall & { readonly body: Buffer } {
     return { operation: what.split('/')[0] ?? what, method: 'POST', path: this.#path(what), body, isIdempotent: true }
-  }
-
-  /** Sends, reads the answer, and zeroes both. */
-  async #ask<T>(call: VaultCall, read: (body: Buffer) => T): Promise<T> {
-    try {
-      const answer = await this.#client.call(call)
-      try {
-        return read(answer.body)
-      } finally {
-        answer.body.fill(0)
-      }
-    } finally {
-      call.body?.fill(0)
-    }
   }
 }
 
