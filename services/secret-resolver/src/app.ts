@@ -15,7 +15,7 @@ import type { KeyLookup } from '@rap/token-claims'
 import type { FastifyRequest } from 'fastify'
 import { problemOfDatabase, problemOfKeyProvider, problemOfRefusedSecret } from './errors.ts'
 import { addMasterKeyRoutes } from './master-keys/routes.ts'
-import { rateLimit } from './resolve/rate-limit.ts'
+import { admission, type Limits } from './resolve/rate-limit.ts'
 import { addResolveRoute } from './resolve/routes.ts'
 import type { KeyWrapPort } from './secrets/key-wrap.ts'
 import { addSecretRoutes } from './secrets/routes.ts'
@@ -38,7 +38,7 @@ export interface AppOptions {
   readonly tokenKeys: KeyLookup
   readonly issuer: string
   readonly isProduction: boolean
-  readonly limits: { readonly perWorkerPerMinute: number; readonly perSessionPerMinute: number }
+  readonly limits: Limits
   readonly now?: () => Date
 }
 
@@ -68,11 +68,7 @@ export async function buildApp(options: AppOptions): Promise<RapServer> {
   const deps = { ...options, now }
   addSecretRoutes(app, deps)
   addMasterKeyRoutes(app, deps)
-  addResolveRoute(app, {
-    ...deps,
-    limitWorker: rateLimit(redis, { name: 'worker', limit: limits.perWorkerPerMinute, windowSeconds: 60 }),
-    limitSession: rateLimit(redis, { name: 'session', limit: limits.perSessionPerMinute, windowSeconds: 60 }),
-  })
+  addResolveRoute(app, { ...deps, admission: admission(redis, limits) })
   return app
 }
 

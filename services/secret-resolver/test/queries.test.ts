@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto'
 import t, { type Test } from 'tap'
 import type { Db } from '../src/database.ts'
 import { START, takeSecrets } from '../src/master-keys/rewrap-rows.ts'
-import { insertJti, selectPlace } from '../src/resolve/place.ts'
+import { selectState, spendToken } from '../src/resolve/place.ts'
 import { selectActiveSealingKey, selectOpeningKey } from '../src/sealing/store.ts'
 import { secretRefOf } from '../src/secrets/secret-ref.ts'
 import {
@@ -99,7 +99,7 @@ t.test('every query of a request is answered by an index', async t => {
     'resource_secrets_undestroyed_key',
   ])
   await usesIndexes(t, 'selectResource', sql => selectResource(sql, owner.organization_id, resource_id), [])
-  await usesIndexes(t, 'selectPlace', sql => selectPlace(sql, claims), [
+  await usesIndexes(t, 'selectState', sql => selectState(sql, claims), [
     'workers_pkey',
     'remote_sessions_pkey',
     'session_attachments_pkey',
@@ -109,7 +109,8 @@ t.test('every query of a request is answered by an index', async t => {
   await usesIndexes(t, 'selectOpeningKey', sql => selectOpeningKey(sql, 'A'.repeat(43), new Date()), [
     'sealing_keys_pkey',
   ])
-  await t.resolves(resolver`explain ${insertJti(resolver, claims) as never}`)
+  const event = { event: 'resource_secret_accessed', actor: { kind: 'worker', id: worker_id }, outcome: 'ok' } as const
+  await t.resolves(resolver`explain ${spendToken(resolver, claims, { ...event, organization_id: null }) as never}`)
 })
 
 t.test('the sweep finds expired tokens by their index', async t => {

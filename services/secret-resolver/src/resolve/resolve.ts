@@ -1,19 +1,16 @@
-import { type AuditEvent, appendAuditEvent, type Logger, type ProblemError, type Redis } from '@rap/service-kit'
+import type { AuditEvent, Logger, ProblemError } from '@rap/service-kit'
 import { type KeyLookup, type LeaseClaims, TokenError, verifyToken } from '@rap/token-claims'
-import type { CryptoKey } from 'jose'
 import type { Sql } from 'postgres'
-import type { Db } from '../database.ts'
 import { problems } from '../errors.ts'
 import { EnvelopeError } from '../secrets/envelope.ts'
 import type { KeyWrapPort } from '../secrets/key-wrap.ts'
 import { canonicalPayload, PayloadError } from '../secrets/payload.ts'
-import { type StoredSecretRow, selectLive } from '../secrets/store.ts'
+import type { StoredSecretRow } from '../secrets/store.ts'
 import { openStored } from '../secrets/stored.ts'
-import { encryptAnswer, importRecipientKey, type RecipientJwk } from './answer.ts'
+import { encryptAnswer, importRecipientKey, type RecipientJwk, type RecipientKey } from './answer.ts'
 import { firstFailing, type ResolveFacts } from './checks.ts'
-import { readLease } from './lease.ts'
-import { insertJti, selectMetadataPayload, selectPlace } from './place.ts'
-import type { RateLimit } from './rate-limit.ts'
+import { readState, selectMetadataPayload, spendToken } from './place.ts'
+import type { Admission } from './rate-limit.ts'
 
 export interface ResolveRequest {
   readonly leaseToken: string
@@ -25,14 +22,13 @@ export interface ResolveRequest {
 
 export interface ResolveDeps {
   readonly sql: Sql
-  readonly redis: Redis
   readonly keys: KeyWrapPort
   /** The control plane's public signing keys; rejects where they cannot be had. */
   readonly tokenKeys: KeyLookup
   readonly issuer: string
   readonly isProduction: boolean
   readonly now: () => Date
-  readonly limitSession: RateLimit
+  readonly admission: Pick<Admission, 'admitSession'>
 }
 
 /** A refusal before it is a problem: `verification` is the token's own error code. */
@@ -48,25 +44,23 @@ const METADATA_VERSION = 1
  * Hands one secret to one worker, once: every check of `RESOLVE_CHECKS`, then a JWE to the worker's fresh key.
  *
  * Throws ProblemError ERR_RESOLVE_DENIED for every refusal, ERR_RATE_LIMITED, and ERR_UPSTREAM_UNAVAILABLE where a part
- * that has to be asked is away; then nothing is spent. INVARIANT: the spent token, the decision and its audit event are
- * one transaction; the plaintext is zero when this returns or throws.
+ * that has to be asked is away. INVARIANT: the spent token and the audit event of its answer are committed together, before
+ * the answer is given to anybody; a token is spent exactly where the audit has its `resource_secret_accessed`. The plaintext
+ * is zero when this returns or throws.
  */
 export async function resolveSecret(request: ResolveRequest, deps: ResolveDeps): Promise<{ jwe: string }> {
   const { facts, recipient, verification } = await readRequest(request, deps)
   const failing = firstFailing('request', facts)
   if (failing !== undefined) throw denial({ reason: failing.reason, verification }, request, facts.claims)
   const claims = facts.claims as LeaseClaims
-  await deps.limitSession(claims.session_id)
-  const lease = await readLease(deps.redis, claims.lease_id)
-  const outcome = await deps.sql.begin(async tx =>
-    decide(tx, { ...facts, claims, lease }, { request, deps, recipient: recipient as CryptoKey }),
-  )
+  const lease = await deps.admission.admitSession(claims.session_id, claims.lease_id)
+  const outcome = await decide({ ...facts, claims, lease }, { request, deps, recipient: recipient as RecipientKey })
   if ('reason' in outcome) throw denial(outcome, request, claims)
   return outcome
 }
 
 async function readRequest(request: ResolveRequest, deps: ResolveDeps) {
-  const recipient = await importRecipientKey(request.recipientJwk)
+  const recipient = importRecipientKey(request.recipientJwk)
   let claims: LeaseClaims | undefined
   let verification: string | undefined
   try {
@@ -95,47 +89,59 @@ async function readRequest(request: ResolveRequest, deps: ResolveDeps) {
 interface Decision {
   readonly request: ResolveRequest
   readonly deps: ResolveDeps
-  readonly recipient: CryptoKey
+  readonly recipient: RecipientKey
 }
 
+/**
+ * One question to the database, and one order. What ends between the two (a session, an attachment, a worker) ends after
+ * the decision: the window is that of opening and encrypting, as it would be in a transaction around both, which holds
+ * no other row than the token's either.
+ */
 async function decide(
-  tx: Db,
   requestFacts: ResolveFacts & { readonly claims: LeaseClaims },
   { request, deps, recipient }: Decision,
 ): Promise<{ jwe: string } | Refusal> {
   const { claims } = requestFacts
-  const [place] = await selectPlace(tx, claims)
-  const [secret] = typeof place?.resource_secret_ref === 'string' ? await selectLive(tx, place.resource_secret_ref) : []
-  const facts = { ...requestFacts, place, secret }
-  const failing = firstFailing('state', facts)
+  const { place, secret, isTokenUsed } = await readState(deps.sql, claims)
+  // A replay that can be seen already decrypts nothing.
+  const facts = { ...requestFacts, place, secret, isFirstUse: !isTokenUsed }
+  const failing = firstFailing('state', facts) ?? firstFailing('use', facts)
   if (failing !== undefined) return failing
-  const [spent] = await insertJti(tx, claims)
-  const replayed = firstFailing('use', { ...facts, isFirstUse: spent !== undefined })
-  if (replayed !== undefined) return replayed
 
-  const payload = await openPayload(tx, claims, { secret, request, deps })
+  const answer = await encryptPayload(claims, { secret, request, deps, recipient })
+  if ('reason' in answer) return answer
+  const [spent] = await spendToken(deps.sql, claims, {
+    ...auditOf(request, claims),
+    event: 'resource_secret_accessed',
+    outcome: 'ok',
+    details: { version: secret?.version ?? null, lease_id: claims.lease_id, from_metadata: secret === undefined },
+  })
+  // Of parallel requests with one token the database takes one; what was encrypted for the others goes nowhere.
+  return firstFailing('use', { ...facts, isFirstUse: spent !== undefined }) ?? answer
+}
+
+interface Opening {
+  readonly secret: StoredSecretRow | undefined
+  readonly request: ResolveRequest
+  readonly deps: ResolveDeps
+}
+
+async function encryptPayload(
+  claims: LeaseClaims,
+  { recipient, ...opening }: Opening & { readonly recipient: RecipientKey },
+): Promise<{ jwe: string } | Refusal> {
+  const payload = await openPayload(claims, opening)
   if (!Buffer.isBuffer(payload)) return payload
   try {
-    const jwe = await encryptAnswer(payload, recipient, claims.jti)
-    await appendAuditEvent(tx, {
-      ...auditOf(request, claims),
-      event: 'resource_secret_accessed',
-      outcome: 'ok',
-      details: { version: secret?.version ?? null, lease_id: claims.lease_id, from_metadata: secret === undefined },
-    })
-    return { jwe }
+    return { jwe: encryptAnswer(payload, recipient, claims.jti) }
   } finally {
     payload.fill(0)
   }
 }
 
-async function openPayload(
-  tx: Db,
-  claims: LeaseClaims,
-  { secret, request, deps }: { secret: StoredSecretRow | undefined; request: ResolveRequest; deps: ResolveDeps },
-): Promise<Buffer | Refusal> {
+async function openPayload(claims: LeaseClaims, { secret, request, deps }: Opening): Promise<Buffer | Refusal> {
   try {
-    return secret === undefined ? await openMetadata(tx, claims.resource_id) : await openStored(secret, deps.keys)
+    return secret === undefined ? await openMetadata(deps.sql, claims.resource_id) : await openStored(secret, deps.keys)
   } catch (err) {
     if (err instanceof PayloadError) return { reason: 'metadata_credentials_invalid' }
     if (!(err instanceof EnvelopeError)) throw err
@@ -153,8 +159,8 @@ async function openPayload(
   }
 }
 
-async function openMetadata(tx: Db, resourceId: string): Promise<Buffer> {
-  const [row] = await selectMetadataPayload(tx, resourceId)
+async function openMetadata(sql: Sql, resourceId: string): Promise<Buffer> {
+  const [row] = await selectMetadataPayload(sql, resourceId)
   if (row === undefined) throw new PayloadError('missing_field')
   try {
     return canonicalPayload(row.payload, METADATA_VERSION)

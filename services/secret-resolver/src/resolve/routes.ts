@@ -1,7 +1,7 @@
 import { Counter, type Metrics, ProblemError, peerIdentity, type RapServer } from '@rap/service-kit'
 import { Type } from '@sinclair/typebox'
 import { RecipientJwk } from './answer.ts'
-import type { RateLimit } from './rate-limit.ts'
+import type { Admission } from './rate-limit.ts'
 import { type ResolveDeps, resolveSecret } from './resolve.ts'
 
 /** Longest lease token that is looked at, in characters. */
@@ -35,7 +35,7 @@ function countRefusal(count: Count, error: unknown): void {
 /** The one route for workers. Its identity check is the first of `RESOLVE_CHECKS`, so that every refusal looks the same. */
 export function addResolveRoute(
   app: RapServer,
-  deps: ResolveDeps & { readonly limitWorker: RateLimit; readonly metrics?: Metrics | undefined },
+  deps: ResolveDeps & { readonly admission: Admission; readonly metrics?: Metrics | undefined },
 ): void {
   const count = resolveCounter(deps.metrics)
   app.post(
@@ -45,7 +45,7 @@ export function addResolveRoute(
       // Before the body is read: a flood costs a counter, not a signature check.
       onRequest: async request => {
         const caller = peerIdentity(request)
-        if (caller?.kind === 'worker') await deps.limitWorker(caller.id)
+        if (caller?.kind === 'worker') await deps.admission.countWorker(caller.id)
       },
     },
     async request => {
