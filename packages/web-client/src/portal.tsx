@@ -3,6 +3,8 @@ import { lazy, Suspense } from 'react'
 import { Redirect, Route, Switch } from 'wouter'
 import { useAuth } from './auth/auth.tsx'
 import { LoginPage } from './auth/login-page.tsx'
+import { KeysPage } from './keys/keys-page.tsx'
+import { ResourcePage } from './resources/resource-page.tsx'
 import { ResourcesPage } from './resources/resources-page.tsx'
 
 // The RDP client is several megabytes of WebAssembly: it is fetched when a desktop is opened, not before.
@@ -24,6 +26,10 @@ export function Portal() {
       <Switch>
         <Route path="/">
           <ResourcesPage />
+        </Route>
+        <Route path="/resources/:id">{({ id }) => <ResourcePage key={id} id={id} />}</Route>
+        <Route path="/secret-keys">
+          <KeysPage />
         </Route>
         <Route path="/resources/:id/desktop">{({ id }) => <DesktopPage resourceId={id} />}</Route>
         <Route path="/sessions/:id">{({ id }) => <DesktopPage sessionId={id} />}</Route>

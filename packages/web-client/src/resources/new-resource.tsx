@@ -1,8 +1,9 @@
-import { Button, Group, Modal, PasswordInput, Select, Stack, Text, Textarea, TextInput } from '@mantine/core'
+import { Button, Group, Modal, Select, Stack, Textarea, TextInput } from '@mantine/core'
 import { useForm } from '@mantine/form'
 import { notifications } from '@mantine/notifications'
 import { useState } from 'react'
 import { type Explanation, explain, useAuth } from '../auth/auth.tsx'
+import { CredentialFields, credentialOf, credentialRules, NO_CREDENTIAL } from '../secrets/credential-fields.tsx'
 import { FailureAlert } from '../shell/failure-alert.tsx'
 
 interface NewResourceProps {
@@ -25,7 +26,7 @@ export function NewResource({ opened, organizationId, onClose, onCreated }: NewR
   const [failure, setFailure] = useState<Explanation>()
   const [busy, setBusy] = useState(false)
   const form = useForm({
-    initialValues: { name: '', address: '', mode: 'strict', pin: '', username: '', domain: '', password: '' },
+    initialValues: { name: '', address: '', mode: 'strict', pin: '', ...NO_CREDENTIAL },
     validate: {
       name: value => (value.trim() === '' ? 'Give it a name' : null),
       address: value => (value.trim() === '' ? 'Enter host or host:port' : null),
@@ -33,8 +34,7 @@ export function NewResource({ opened, organizationId, onClose, onCreated }: NewR
         mode !== 'pinned' || FINGERPRINT.test(plainHex(value))
           ? null
           : 'Enter the 64 hexadecimal digits of the SHA-256 fingerprint',
-      username: value => (value.trim() === '' ? 'Enter the account to sign in with' : null),
-      password: value => (value === '' ? 'Enter the password of that account' : null),
+      ...credentialRules,
     },
   })
 
@@ -53,11 +53,7 @@ export function NewResource({ opened, organizationId, onClose, onCreated }: NewR
           ...(values.mode === 'pinned' ? { certificate_pins: [plainHex(values.pin)] } : {}),
         },
       })
-      await rap.resources.setSecret(resource.id, {
-        username: values.username.trim(),
-        domain: values.domain.trim(),
-        password: values.password,
-      })
+      await rap.resources.setSecret(resource.id, credentialOf(values))
       notifications.show({ message: `${resource.name} was added`, color: 'green' })
       form.reset()
       onCreated()
@@ -86,19 +82,7 @@ export function NewResource({ opened, organizationId, onClose, onCreated }: NewR
           {form.values.mode === 'pinned' && (
             <Textarea label="SHA-256 fingerprint" autosize placeholder="AA:BB:…" {...form.getInputProps('pin')} />
           )}
-          <Group grow align="start">
-            <TextInput label="Account" autoComplete="off" {...form.getInputProps('username')} />
-            <TextInput
-              label="Domain"
-              description="Empty for a local account"
-              inputWrapperOrder={['label', 'input', 'description', 'error']}
-              {...form.getInputProps('domain')}
-            />
-          </Group>
-          <PasswordInput label="Password" autoComplete="new-password" {...form.getInputProps('password')} />
-          <Text size="xs" c="dimmed">
-            Account and password are encrypted in this browser for the secret resolver alone.
-          </Text>
+          <CredentialFields form={form} />
           <Group justify="end">
             <Button variant="default" onClick={onClose}>
               Cancel

@@ -1,23 +1,12 @@
-import {
-  Badge,
-  Button,
-  Card,
-  Group,
-  SimpleGrid,
-  Skeleton,
-  Stack,
-  Text,
-  TextInput,
-  ThemeIcon,
-  Title,
-} from '@mantine/core'
+import { Anchor, Badge, Button, Card, Group, SimpleGrid, Skeleton, Stack, Text, TextInput, Title } from '@mantine/core'
 import { useDocumentTitle } from '@mantine/hooks'
 import type { Resource, SessionRecord } from '@rap/client-sdk'
 import { IconDeviceDesktop, IconPlayerPlay, IconPlus, IconSearch } from '@tabler/icons-react'
 import { useCallback, useState } from 'react'
-import { useLocation } from 'wouter'
+import { Link, useLocation } from 'wouter'
 import { useAuth } from '../auth/auth.tsx'
 import { FailureAlert } from '../shell/failure-alert.tsx'
+import { Notice } from '../shell/notice.tsx'
 import { Shell } from '../shell/shell.tsx'
 import { useLoad } from '../shell/use-load.ts'
 import { NewResource } from './new-resource.tsx'
@@ -102,21 +91,13 @@ export function ResourcesPage() {
 
 function Empty({ searched, administers }: { searched: boolean; administers: boolean }) {
   return (
-    <Card withBorder p="xl">
-      <Stack align="center" gap="xs">
-        <ThemeIcon size={48} variant="light">
-          <IconDeviceDesktop aria-hidden />
-        </ThemeIcon>
-        <Text fw={500}>{searched ? 'No desktop has that name' : 'No desktops yet'}</Text>
-        <Text size="sm" c="dimmed">
-          {searched
-            ? 'Try a shorter word.'
-            : administers
-              ? 'Add one with its address and the account to sign in with.'
-              : 'Ask an administrator of your organization to add one.'}
-        </Text>
-      </Stack>
-    </Card>
+    <Notice icon={<IconDeviceDesktop aria-hidden />} title={searched ? 'No desktop has that name' : 'No desktops yet'}>
+      {searched
+        ? 'Try a shorter word.'
+        : administers
+          ? 'Add one with its address and the account to sign in with.'
+          : 'Ask an administrator of your organization to add one.'}
+    </Notice>
   )
 }
 
@@ -139,9 +120,9 @@ function ResourceCard({ resource, sessions, onChange }: ResourceCardProps) {
       <Stack justify="space-between" h="100%">
         <div>
           <Group justify="space-between" wrap="nowrap">
-            <Text fw={600} truncate>
+            <Anchor component={Link} href={`/resources/${resource.id}`} fw={600} c="inherit" truncate>
               {resource.name}
-            </Text>
+            </Anchor>
             <Badge variant="light">{own === undefined ? resource.protocol : own.state}</Badge>
           </Group>
           <Text size="sm" c="dimmed" truncate>

@@ -1,6 +1,7 @@
 import { AppShell, Avatar, Container, Group, Menu, Select, Text, Title, UnstyledButton } from '@mantine/core'
-import { IconDeviceDesktop, IconLogout } from '@tabler/icons-react'
+import { IconDeviceDesktop, IconKey, IconLogout } from '@tabler/icons-react'
 import type { ReactNode } from 'react'
+import { Link } from 'wouter'
 import { useAuth } from '../auth/auth.tsx'
 
 /** The frame of every page but the desktop: the name, the organization, the person. */
@@ -43,6 +44,14 @@ export function Shell({ children }: { children: ReactNode }) {
                   </UnstyledButton>
                 </Menu.Target>
                 <Menu.Dropdown>
+                  <Menu.Item component={Link} href="/" leftSection={<IconDeviceDesktop size={16} aria-hidden />}>
+                    Desktops
+                  </Menu.Item>
+                  {me?.platform_role === 'owner' && (
+                    <Menu.Item component={Link} href="/secret-keys" leftSection={<IconKey size={16} aria-hidden />}>
+                      Secret keys
+                    </Menu.Item>
+                  )}
                   <Menu.Item leftSection={<IconLogout size={16} aria-hidden />} onClick={() => void logout()}>
                     Sign out
                   </Menu.Item>

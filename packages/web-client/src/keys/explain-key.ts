@@ -1,0 +1,31 @@
+import { type MasterKey, RapError } from '@rap/client-sdk'
+import { type Explanation, explain } from '../auth/auth.tsx'
+
+/** What a place of keys says, in words; the code is shown beside them. */
+const REASONS: Readonly<Record<string, string>> = {
+  ERR_KEY_UNAVAILABLE: 'It does not answer now.',
+  ERR_KEY_FORBIDDEN: 'It does not let the resolver use the key.',
+  ERR_KEY_NOT_FOUND: 'It has no such key.',
+}
+
+/** A failure of a change of master keys in words. */
+export function explainKey(error: unknown): Explanation {
+  const explanation = explain(error)
+  if (!(error instanceof RapError)) return explanation
+  const more = [
+    error.reason === undefined ? '' : (REASONS[error.reason] ?? `It says ${error.reason}.`),
+    error.missingOn === undefined ? '' : `Without it: ${error.missingOn.join(', ')}.`,
+  ]
+  return { ...explanation, detail: [explanation.detail, ...more].filter(text => text !== '').join(' ') }
+}
+
+/** Why a key cannot be retired now; undefined where it can. */
+export function whyNotRetired({ state, secrets, sealing_keys: sealingKeys }: MasterKey): string | undefined {
+  if (state === 'active') return 'It is active: rotate to another key first.'
+  return secrets + sealingKeys === 0 ? undefined : 'It is still needed: re-wrap first.'
+}
+
+/** `1 row`, `1,200 rows`, nothing for none. */
+export function counted(count: number, noun: string): string {
+  return count === 0 ? '' : `${count.toLocaleString()} ${noun}${count === 1 ? '' : 's'}`
+}
