@@ -6,6 +6,9 @@ import t from 'tap'
 import { renewalDelayMs } from '../../src/vault/lease.ts'
 import { CONTEXT, contractDesk, errorOf, expectDone, servicePolicy } from './helper.ts'
 
+/** Most of these wait for a token's time to pass. */
+t.jobs = 8
+
 type Desk = Awaited<ReturnType<typeof contractDesk>>
 const paths = (desk: Desk) => desk.server.requests.map(request => request.path)
 const logIns = (desk: Desk) => paths(desk).filter(path => path.endsWith('/login')).length
