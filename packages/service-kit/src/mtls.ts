@@ -15,18 +15,38 @@ export interface PeerIdentity {
   readonly certificate: X509Certificate
 }
 
-/** A connection keeps its certificate for life, so it is taken apart once. */
-const identities = new WeakMap<Socket, PeerIdentity | null>()
+/** With the end of the certificate, in milliseconds since the epoch: it is looked at with every request. */
+interface KnownPeer extends PeerIdentity {
+  readonly endsAt: number
+}
 
-function readIdentity(socket: Socket): PeerIdentity | null {
+/** A connection keeps its certificate for life, so it is taken apart once. */
+const identities = new WeakMap<Socket, KnownPeer | null>()
+
+/** What certificates say, by the SHA-256 of all their bytes: a peer that connects again is not taken apart again. */
+const known = new Map<string, KnownPeer | null>()
+/** More peers than a platform has; the oldest entry goes first. */
+const MAX_KNOWN = 1024
+
+function readIdentity(socket: Socket): KnownPeer | null {
   // INVARIANT: `authorized` is true only after the chain was verified against this server's trust bundle.
   if (!(socket instanceof TLSSocket) || !socket.authorized) return null
   const certificate = socket.getPeerX509Certificate()
   if (certificate === undefined) return null
+  const thumbprint = certificateThumbprint(certificate.raw)
+  const found = known.get(thumbprint)
+  if (found !== undefined) return found
+  const identity = identityOf(certificate, thumbprint)
+  if (known.size >= MAX_KNOWN) known.delete(known.keys().next().value as string)
+  known.set(thumbprint, identity)
+  return identity
+}
+
+function identityOf(certificate: X509Certificate, thumbprint: string): KnownPeer | null {
   const uri = identityOfCertificate(certificate)
   const identity = uri === undefined ? undefined : parseSpiffeId(uri)
   if (identity === undefined) return null
-  return { ...identity, thumbprint: certificateThumbprint(certificate.raw), certificate }
+  return { ...identity, thumbprint, certificate, endsAt: Date.parse(certificate.validTo) }
 }
 
 /**
@@ -44,7 +64,7 @@ export function peerIdentity(request: FastifyRequest): PeerIdentity | undefined 
   }
   if (identity === null || identity.trustDomain !== request.server.trustDomain) return undefined
   // A connection may live longer than the certificate that opened it.
-  if (Date.parse(identity.certificate.validTo) <= Date.now()) return undefined
+  if (identity.endsAt <= Date.now()) return undefined
   return identity
 }
 
