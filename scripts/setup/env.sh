@@ -16,7 +16,9 @@ rap_stamp=$(cat pnpm-lock.yaml pnpm-workspace.yaml package.json packages/*/packa
 if [ "$(cat node_modules/.rap-stamp 2>/dev/null)" != "$rap_stamp" ] || [ ! -x node_modules/.bin/node ]; then
   say 'Installing npm packages (first time, or the lockfile changed) ...'
   pnpm_version=$(node -p 'require("./package.json").packageManager.split("@")[1].split("+")[0]')
-  npx --yes "pnpm@$pnpm_version" install --frozen-lockfile --reporter=append-only >&2 || die 'npm packages could not be installed' 'read the lines above; the npm registry must be reachable'
+  # A native module is compiled against the headers of the Node that it will run in; npm brings them with it.
+  rap_headers="$RAP_ROOT/node_modules/node-linux-$(node -p process.arch)"
+  npm_config_nodedir="$rap_headers" npx --yes "pnpm@$pnpm_version" install --frozen-lockfile --reporter=append-only >&2 || die 'npm packages could not be installed' 'read the lines above; the npm registry must be reachable'
   [ -x node_modules/.bin/node ] || die "no Node 22 for this processor ($(uname -m))" 'RAP runs on Linux x64 and arm64'
   printf '%s' "$rap_stamp" > node_modules/.rap-stamp
 fi
