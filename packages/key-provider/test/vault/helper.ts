@@ -1,4 +1,5 @@
 import { randomBytes } from 'node:crypto'
+import { readFileSync } from 'node:fs'
 import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { TransitServer } from '@rap/testkit'
@@ -37,13 +38,19 @@ export interface Desk {
 }
 
 export const CONTEXT = Buffer.from('organization/resource/7')
-/** What a service needs and no more; the README's, with the mount and the key of the test. */
-export function servicePolicy(mount: string, key: string): string {
-  const use = ['encrypt', 'decrypt', 'rewrap', 'datakey/plaintext'].map(
-    what => `path "${mount}/${what}/${key}" { capabilities = ["update"] }`,
-  )
-  return [`path "${mount}/keys/${key}" { capabilities = ["read"] }`, ...use].join('\n')
+const README = readFileSync(new URL('../../README.md', import.meta.url), 'utf8')
+
+/** What a service needs and no more: the README's policy with that title, for the mount and the key of the test. */
+export function policyOf(title: 'rap-service' | 'rap-administrator', mount: string, key: string): string {
+  const policy = README.split('```hcl\n').find(block => block.startsWith(`# ${title}`))
+  if (policy === undefined) throw new Error(`the README has no policy ${title}`)
+  return policy
+    .slice(0, policy.indexOf('```'))
+    .replaceAll('"transit/', `"${mount}/`)
+    .replaceAll('/rap-secrets', `/${key}`)
 }
+
+export const servicePolicy = (mount: string, key: string) => policyOf('rap-service', mount, key)
 
 export async function deskOn(t: Test, target: Target): Promise<Desk> {
   const mount = `rap-test-${randomBytes(6).toString('hex')}`

@@ -18,7 +18,7 @@ const NO_CIPHERTEXT: readonly Change[] = [
   set({ ciphertext: null }),
   set({ ciphertext: 7 }),
   set({ ciphertext: '' }),
-  set({ ciphertext: 'vault:v1:' + '*'.repeat(20) }),
+  set({ ciphertext: `vault:v1:${'*'.repeat(20)}` }),
   set({ ciphertext: 'vault:v01:AAAA' }),
   set({ ciphertext: 'vault:v-1:AAAA' }),
   set({ ciphertext: 'vault:v1:AAAA\n' }),

@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto'
 import type { Test } from 'tap'
-import { CONTEXT, deskOn, errorOf, expectDone, servicePolicy, type Target } from './helper.ts'
+import { CONTEXT, deskOn, errorOf, expectDone, policyOf, servicePolicy, type Target } from './helper.ts'
 
 /** What holds on every server with the Transit API, the contract server and a real Vault or OpenBao alike. */
 export async function transitSuite(t: Test, target: Target): Promise<void> {
@@ -240,6 +240,14 @@ export async function transitSuite(t: Test, target: Target): Promise<void> {
     const forbidden = { code: 'ERR_KEY_FORBIDDEN', facts: { status: 403, reason: 'forbidden' } }
     await t.rejects(source.rotate!(), forbidden)
     await t.rejects((await desk.source({ key: 'other', auth })).newestKeyId(), forbidden, 'another key')
+  })
+
+  await t.test('the administrator’s policy is enough to make and rotate a key, and not to use it', async t => {
+    const desk = await deskOn(t, target)
+    const source = await desk.source({ auth: await desk.appRole(policyOf('rap-administrator', desk.mount, 'rap')) })
+    t.equal(await source.create!(), 'main:v1')
+    t.equal(await source.rotate!(), 'main:v2')
+    await t.rejects(source.key('main:v2')!.wrap(randomBytes(32), CONTEXT), { code: 'ERR_KEY_FORBIDDEN' })
   })
 
   await t.test('a wrong credential is forbidden, and says so without the credential', async t => {
