@@ -1,89 +1,19 @@
-import { randomBytes, randomInt } from 'node:crypto'
+import { randomBytes } from 'node:crypto'
 import { existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { setTimeout as delay } from 'node:timers/promises'
-import { KeyRing, openLocalKey, singleKeySource } from '@rap/key-provider'
-import { startProcess, tempDir, waitFor } from '@rap/testkit'
-import t, { type Test } from 'tap'
+import t from 'tap'
 import { InstanceRecord } from '../../src/master-keys/instances.ts'
 import { activeKeyId } from '../../src/master-keys/store.ts'
-import { startDatabase } from '../support/database.ts'
-import { countByKey, type Kept, keepSecrets, lostOf } from '../support/keep.ts'
-import { useKeys } from '../support/keys.ts'
+import { type Kept, keepSecrets, lostOf } from '../support/keep.ts'
+import { startToolStand } from '../support/tool.ts'
 
 // Processes are started and ended, one after the other.
-t.setTimeout(110_000)
-const TOOL = join(import.meta.dirname, '../../src/cli/rap-secrets.ts')
-const { resolver: sql, superuser, urls } = await startDatabase(t)
-const dir = tempDir('rap-secrets-tool-')
-t.teardown(() => dir.remove())
-
-const files = Object.fromEntries(
-  ['2026-a', '2026-b'].map(name => {
-    const file = join(dir.path, `${name}.key`)
-    writeFileSync(file, randomBytes(32), { mode: 0o600 })
-    return [name, file]
-  }),
-) as Record<'2026-a' | '2026-b', string>
-const providers = join(dir.path, 'key-providers.json')
-const configure = (...names: string[]) =>
-  writeFileSync(
-    providers,
-    JSON.stringify({ keys: names.map(name => ({ name, provider: 'file', file: join(dir.path, `${name}.key`) })) }),
-    { mode: 0o600 },
-  )
-configure('2026-b')
-const env = {
-  APP_ENV: 'production',
-  DATABASE_URL: urls.resolver,
-  SECRET_ENCRYPTION_KEY_FILE: files['2026-a'],
-  SECRET_ENCRYPTION_KEY_ID: '2026-a',
-  SECRET_KEY_PROVIDERS_FILE: providers,
-}
-const keys = new KeyRing(
-  await Promise.all(
-    Object.entries(files).map(async ([keyId, file]) => singleKeySource(await openLocalKey({ keyId, file }))),
-  ),
-)
-await useKeys(sql, keys, '2026-a')
-
-interface Line {
-  readonly event: string
-  readonly [field: string]: unknown
-}
-
-async function start(args: readonly string[], change: Record<string, string | undefined> = {}) {
-  return await startProcess({
-    name: 'rap-secrets',
-    command: process.execPath,
-    args: [TOOL, ...args],
-    env: { ...env, ...change },
-  })
-}
-
-async function run(t: Test, args: readonly string[], change: Record<string, string | undefined> = {}) {
-  const running = await start(args, change)
-  const { code } = await running.exited
-  const output = running.log()
-  t.notOk(
-    Object.values(files).some(file => output.includes(readFileSync(file).toString('base64').slice(0, 40))),
-    'no key is printed',
-  )
-  const lines = output.split('\n').filter(line => line.startsWith('{'))
-  return { code, output, lines: lines.map(line => JSON.parse(line) as Line) }
-}
+t.setTimeout(240_000)
+const { database, dir, keys, configure, run, stored } = await startToolStand(t)
+const { resolver: sql, superuser, urls } = database
 
 const events = async () =>
   await superuser`select event, outcome, actor_kind, actor_id, details from rap.audit_events where event like 'secret_key_%' order by id`
-
-/** An empty store with so many secrets under 2026-a, and 2026-b active. */
-async function stored(count: number): Promise<Kept[]> {
-  await superuser`delete from secrets.resource_secrets`
-  const kept = await keepSecrets(sql, keys, { count, keyId: '2026-a' })
-  await sql`update secrets.master_keys set state = 'available', retired_at = null`
-  await sql`update secrets.master_keys set state = 'active', activated_at = now() where key_id = '2026-b'`
-  return kept
-}
 
 t.test('the whole way: list, rotate, plan, re-wrap, verify, retire', async t => {
   const kept = await keepSecrets(sql, keys, { count: 20, keyId: '2026-a' })
@@ -135,41 +65,11 @@ t.test('the whole way: list, rotate, plan, re-wrap, verify, retire', async t => 
 t.test('a key that is made by the tool is a file that only its owner reads', async t => {
   configure('2026-b', '2026-c')
   t.match((await run(t, ['create-key', '2026-c'])).lines, [{ event: 'key_created', key_id: '2026-c' }])
-  t.ok(existsSync(join(dir.path, '2026-c.key')))
+  t.ok(existsSync(join(dir, '2026-c.key')))
   const again = await run(t, ['create-key', '2026-c'])
   t.equal(again.code, 1)
   t.match(again.lines, [{ code: 'ERR_KEY_EXISTS' }])
   configure('2026-b')
-})
-
-t.test('a re-wrap that is killed at any moment loses nothing, and the next one goes on', async t => {
-  const kept = await stored(1500)
-  let kills = 0
-  for (; kills < 4; kills++) {
-    const runners = await Promise.all([start(['rewrap']), start(['rewrap'])])
-    await waitFor(() => runners.some(({ log }) => log().includes('rewrap_progress')), { what: 'a first batch' })
-    await delay(randomInt(60))
-    for (const runner of runners) runner.kill('SIGKILL')
-    await Promise.all(runners.map(({ exited }) => exited))
-    t.strictSame(await lostOf(sql, keys, kept), [], 'everything opens after the kill')
-    if (((await countByKey(sql))['2026-a'] ?? 0) === 0) break
-  }
-  const last = await run(t, ['rewrap'])
-  t.equal(last.code, 0)
-  t.strictSame(await countByKey(sql), { '2026-b': 1500 })
-  t.strictSame(await lostOf(sql, keys, kept), [])
-  t.ok(kills > 0, 'at least one was killed with work left')
-})
-
-t.test('an interrupt ends it between two batches and says how to go on', async t => {
-  const kept = await stored(1500)
-  const running = await start(['rewrap'])
-  await running.waitForOutput(/rewrap_progress/)
-  running.kill('SIGINT')
-  const { code } = await running.exited
-  t.match(running.log(), code === 130 ? /"event":"interrupted"/ : /"event":"rewrap_finished"/)
-  t.equal((await run(t, ['rewrap'])).code, 0)
-  t.strictSame(await lostOf(sql, keys, kept), [])
 })
 
 t.test('rows that do not open are named, and the exit code says so', async t => {
@@ -189,7 +89,7 @@ t.test('rows that do not open are named, and the exit code says so', async t => 
 
 t.test('a key that is lost is told by name, and what needs it is not touched', async t => {
   await stored(4)
-  const other = join(dir.path, 'other.key')
+  const other = join(dir, 'other.key')
   writeFileSync(other, randomBytes(32), { mode: 0o600 })
   const { code, lines, output } = await run(t, ['keys'], { SECRET_ENCRYPTION_KEY_FILE: other })
   t.equal(code, 1)
@@ -199,6 +99,25 @@ t.test('a key that is lost is told by name, and what needs it is not touched', a
     { opens: false, secrets: 4, trouble: 'ERR_MASTER_KEY_MISMATCH' },
     output,
   )
+})
+
+t.test('the recovery from a lost key goes as its page says, and touches nothing else', async t => {
+  await stored(4)
+  const others = await keepSecrets(sql, keys, { count: 2, keyId: '2026-b' })
+  await sql`update secrets.master_keys set state = 'available' where state = 'active'`
+  await sql`update secrets.master_keys set state = 'active' where key_id = '2026-a'`
+  const page = readFileSync(join(import.meta.dirname, '../../../../docs/operations/secrets.md'), 'utf8')
+  const statements = page.match(/```sql\n([\s\S]*?)```/)?.[1]?.replaceAll('<the lost key>', '2026-a') ?? ''
+  t.match(statements, /update secrets\.resource_secrets/)
+
+  const lost = { SECRET_ENCRYPTION_KEY_FILE: undefined, SECRET_ENCRYPTION_KEY_ID: '2026-b' }
+  t.equal((await run(t, ['keys'], lost)).code, 1)
+  t.match((await run(t, ['rotate-key', '2026-b'], lost)).lines, [{ event: 'key_rotated', active_key_id: '2026-b' }])
+  t.match((await run(t, ['retire-key', '2026-a'], lost)).lines, [{ code: 'ERR_MASTER_KEY_IN_USE' }])
+  await sql.unsafe(statements)
+  t.equal((await run(t, ['retire-key', '2026-a'], lost)).code, 0)
+  t.equal((await run(t, ['keys'], lost)).code, 0, 'everything that is left opens')
+  t.strictSame(await lostOf(sql, keys, others), [])
 })
 
 t.test('a resolver that does not have the key is named', async t => {
@@ -220,10 +139,10 @@ t.test('a wrong call and a wrong environment say what to do, by exit code and wi
   const bare = await run(t, ['keys'], { DATABASE_URL: undefined })
   t.equal(bare.code, 78)
   t.match(bare.output, /DATABASE_URL: is required/)
-  const fromFile = join(dir.path, 'resolver.env')
+  const fromFile = join(dir, 'resolver.env')
   writeFileSync(fromFile, `DATABASE_URL=${urls.resolver}\n`)
   t.equal((await run(t, ['--env-file', fromFile, 'keys'], { DATABASE_URL: undefined })).code, 0)
-  const broken = await run(t, ['keys'], { SECRET_KEY_PROVIDERS_FILE: join(dir.path, 'missing.json') })
+  const broken = await run(t, ['keys'], { SECRET_KEY_PROVIDERS_FILE: join(dir, 'missing.json') })
   t.equal(broken.code, 1)
   t.match(broken.lines, [{ code: 'ERR_KEY_CONFIGURATION', facts: { path: /missing\.json$/ } }])
   const help = await run(t, ['--help'])
