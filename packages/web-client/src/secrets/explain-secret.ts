@@ -1,11 +1,12 @@
 import { RapError } from '@rap/client-sdk'
-import { type Explanation, explain } from '../auth/auth.tsx'
+import { explain } from '../auth/auth.tsx'
+import type { ChangeFailure } from '../shell/change-dialog.tsx'
 
 /** Refusals after which the history on the page is not the one on the server. */
 const OUT_OF_DATE = new Set(['ERR_SECRET_VERSION_CONFLICT', 'ERR_SECRET_VERSION_NOT_FOUND'])
 
-/** A failure of a change of a secret in words, and whether the page has to be loaded again before another try. */
-export function explainSecret(error: unknown): Explanation & { readonly isOutOfDate: boolean } {
+/** A failure of a change of a secret in words. */
+export function explainSecret(error: unknown): ChangeFailure {
   const explanation = explain(error)
   const isOutOfDate = OUT_OF_DATE.has(explanation.code)
   if (explanation.code !== 'ERR_SECRET_VERSION_CONFLICT') return { ...explanation, isOutOfDate }

@@ -1,8 +1,9 @@
 import { Text } from '@mantine/core'
 import type { SecretVersion } from '@rap/client-sdk'
 import { useAuth } from '../auth/auth.tsx'
+import { ChangeDialog } from '../shell/change-dialog.tsx'
 import { Moment } from '../shell/moment.tsx'
-import { ChangeDialog } from './change-dialog.tsx'
+import { explainSecret } from './explain-secret.ts'
 
 interface RestoreVersionProps {
   readonly resourceId: string
@@ -24,6 +25,7 @@ export function RestoreVersion({ resourceId, version: old, nextVersion, ...rest 
     <ChangeDialog
       title={`Restore version ${old.version}?`}
       action={`Restore version ${old.version}`}
+      explain={explainSecret}
       {...{ change, onClose, onChanged }}
     >
       <Text size="sm">

@@ -1,8 +1,9 @@
 import { Text } from '@mantine/core'
 import { useForm } from '@mantine/form'
 import { useAuth } from '../auth/auth.tsx'
-import { ChangeDialog } from './change-dialog.tsx'
+import { ChangeDialog } from '../shell/change-dialog.tsx'
 import { CredentialFields, credentialOf, credentialRules, NO_CREDENTIAL } from './credential-fields.tsx'
+import { explainSecret } from './explain-secret.ts'
 
 interface WriteSecretProps {
   readonly resourceId: string
@@ -21,7 +22,12 @@ export function WriteSecret({ resourceId, expectedVersion, onClose, onChanged }:
     return rap.resources.setSecret(resourceId, credentialOf(form.values), { expectedVersion })
   }
   return (
-    <ChangeDialog title="New credential" action="Write credential" {...{ change, onClose, onChanged }}>
+    <ChangeDialog
+      title="New credential"
+      action="Write credential"
+      explain={explainSecret}
+      {...{ change, onClose, onChanged }}
+    >
       <Text size="sm">
         {expectedVersion === 0
           ? 'The next session signs in with it.'
