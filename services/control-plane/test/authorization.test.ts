@@ -219,6 +219,11 @@ t.test('owning the platform opens no organization', async t => {
     (await instance.call(platformOwner, 'GET', `/v1/resources/${await stand.resource(organizationId)}`)).status,
     404,
   )
+  for (const name of ['GET secret', 'PUT secret', 'GET secret versions', 'POST secret rollback'] as const) {
+    const { method, prepare } = ROUTES[name]!
+    const { url, body } = await prepare(platformOwner)
+    t.equal((await instance.call(platformOwner, method, url, { body })).status, 404, name)
+  }
 })
 
 t.test('every path of the public API asks for a log-in, but for those that make one or are public', async t => {
