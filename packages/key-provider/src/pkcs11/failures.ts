@@ -83,6 +83,7 @@ const TROUBLES: Readonly<Record<Trouble, readonly [KeyProviderErrorCode, string]
   pin_refused_before: ['ERR_KEY_FORBIDDEN', 'the token refused this PIN before: correct the PIN file'],
   pin_file: ['ERR_KEY_FILE_UNREADABLE', 'the PIN file cannot be used'],
   unwrap_failed: ['ERR_KEY_UNWRAP_FAILED', 'wrapped key does not open'],
+  busy: ['ERR_KEY_UNAVAILABLE', 'too many calls wait for the token'],
   thread_ended: ['ERR_KEY_UNAVAILABLE', 'the thread of the PKCS#11 library ended'],
   unexpected: ['ERR_KEY_UNAVAILABLE', 'the PKCS#11 library could not be called'],
 }

@@ -55,5 +55,6 @@ export type Trouble =
   | 'pin_refused_before'
   | 'pin_file'
   | 'unwrap_failed'
+  | 'busy'
   | 'thread_ended'
   | 'unexpected'

@@ -74,7 +74,10 @@ export class ModuleThreads {
 
   /** The answer of a thread, or undefined where none was free or ready within the time. */
   async ask(request: Request, pin: PinSource, timeoutMs: number): Promise<Answer | undefined> {
-    if (this.#queue.size >= MAX_WAITING) return undefined
+    if (this.#queue.size >= MAX_WAITING) {
+      if ('input' in request) request.input.fill(0)
+      return { failure: { at: 'thread', trouble: 'busy' } }
+    }
     return await new Promise<Answer | undefined>(resolve => {
       let isLate = false
       const waiting: Waiting = {

@@ -12,7 +12,7 @@ export async function softHsm(t: Test): Promise<SoftHsm> {
 }
 
 export function optionsOf(hsm: SoftHsm, token: SoftHsmToken, change: Partial<Pkcs11SourceOptions> = {}) {
-  const places = { module: hsm.module, token_label: token.label, pin_file: token.pinFile }
+  const places = { module: hsm.module, token_label: token.label, pin_file: token.pinFile, timeout_ms: 30_000 }
   return { name: 'hsm-1', provider: 'pkcs11', key_label: 'rap-2026', ...places, ...change } as Pkcs11SourceOptions
 }
 

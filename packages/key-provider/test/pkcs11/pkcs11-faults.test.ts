@@ -130,7 +130,7 @@ t.test('a token that goes away is unavailable, and is used again when it is back
   renameSync(hsm.tokenDir, `${hsm.tokenDir}-away`)
   await t.rejects(key.unwrap(wrapped, CONTEXT), { code: 'ERR_KEY_UNAVAILABLE', facts: { reason: 'token_missing' } })
   renameSync(`${hsm.tokenDir}-away`, hsm.tokenDir)
-  await waitFor(async () => (await key.health()) === 'ok', { what: 'the token to be back' })
+  await waitFor(async () => (await key.health()) === 'ok', { what: 'the token to be back', timeoutMs: 30_000 })
   t.same(await key.unwrap(wrapped, CONTEXT), dataKey)
 })
 
@@ -157,7 +157,7 @@ t.test('a token that does not answer holds a caller for its time alone, and noth
   t.ok(errors.every(error => error.code === 'ERR_KEY_UNAVAILABLE' && error.facts.reason === 'timeout'))
   t.ok(ticks > 5, `the event loop ran on: ${ticks} ticks`)
   await locker.stop()
-  await waitFor(async () => (await key.health()) === 'ok', { what: 'the token to answer again' })
+  await waitFor(async () => (await key.health()) === 'ok', { what: 'the token to answer again', timeoutMs: 30_000 })
   t.same(await key.unwrap(wrapped, CONTEXT), dataKey)
 })
 

@@ -94,6 +94,14 @@ t.test('200 wraps and unwraps at once all come out right', async t => {
   t.ok(opened.every((dataKey, at) => dataKey.equals(dataKeys[at] ?? Buffer.alloc(0))))
 })
 
+t.test('calls beyond what may wait are refused at once, and the others come out right', async t => {
+  const key = keyOf(await openSource(t, optionsOf(hsm, token, { timeout_ms: 60_000 })))
+  const results = await Promise.allSettled(Array.from({ length: 1_200 }, () => key.wrap(Buffer.alloc(32, 1), CONTEXT)))
+  const refused = results.filter(result => result.status === 'rejected').map(({ reason }) => reason)
+  t.ok(refused.length > 0 && refused.length <= 200, `${refused.length} refused`)
+  t.ok(refused.every(({ code, facts }) => code === 'ERR_KEY_UNAVAILABLE' && facts.reason === 'busy'))
+})
+
 t.test('a ring generates data keys and wraps them again from one key of the token to another', async t => {
   const older = await openSource(t, optionsOf(hsm, token, { name: 'older' }))
   const newer = await openSource(t, optionsOf(hsm, token, { name: 'newer', key_label: 'rap-2027' }))
