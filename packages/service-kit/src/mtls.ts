@@ -64,7 +64,7 @@ export function peerIdentity(request: FastifyRequest): PeerIdentity | undefined 
   }
   if (identity === null || identity.trustDomain !== request.server.trustDomain) return undefined
   // A connection may live longer than the certificate that opened it.
-  if (identity.endsAt <= Date.now()) return undefined
+  if (!(identity.endsAt > Date.now())) return undefined
   return identity
 }
 

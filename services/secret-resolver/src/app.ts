@@ -19,6 +19,7 @@ import { admission, type Limits } from './resolve/rate-limit.ts'
 import { addResolveRoute } from './resolve/routes.ts'
 import type { KeyWrapPort } from './secrets/key-wrap.ts'
 import { addSecretRoutes } from './secrets/routes.ts'
+import { addStrangerRules } from './strangers.ts'
 
 /** Largest request body, in bytes: a sealed payload of the largest size and what stands around it. */
 const BODY_LIMIT_BYTES = 16 * 1024
@@ -65,10 +66,12 @@ export async function buildApp(options: AppOptions): Promise<RapServer> {
     const seconds = (error as Partial<ProblemError>).extras?.retry_after_seconds
     if (typeof seconds === 'number') reply.header('retry-after', seconds)
   })
-  const deps = { ...options, now }
+  const admitted = admission(redis, limits)
+  addStrangerRules(app, { sql, admission: admitted })
+  const deps = { ...options, now, admission: admitted }
   addSecretRoutes(app, deps)
   addMasterKeyRoutes(app, deps)
-  addResolveRoute(app, { ...deps, admission: admission(redis, limits) })
+  addResolveRoute(app, deps)
   return app
 }
 

@@ -1,4 +1,4 @@
-import { commonProblems, type Redis } from '@rap/service-kit'
+import { commonProblems, type PeerIdentity, type Redis } from '@rap/service-kit'
 import { type Lease, leaseKey, MAX_LEASE_BYTES, parseLease } from './lease.ts'
 
 export interface Limits {
@@ -27,7 +27,7 @@ local function count(key, window)
   return counted, left
 end
 `
-const COUNT_WORKER = `${COUNT}
+const COUNT_CALLER = `${COUNT}
 return {count(KEYS[1], tonumber(ARGV[1]))}
 `
 /** The lease is read only where the limit holds; an entry that is no text is as good as none. */
@@ -41,7 +41,7 @@ return {counted, left, lease}
 
 /** The scripts as commands of the client, which sends their text once and their digest from then on. */
 interface Scripts {
-  rapCountWorker(key: string, windowMs: number): Promise<[number, number]>
+  rapCountCaller(key: string, windowMs: number): Promise<[number, number]>
   rapCountSession(
     counter: string,
     lease: string,
@@ -58,8 +58,8 @@ interface Scripts {
  * without an answer there is no lease.
  */
 export interface Admission {
-  /** Counts one request of a worker. */
-  countWorker(workerId: string): Promise<void>
+  /** Counts one request of the holder of a certificate; those whose certificate names nobody share one counter. */
+  countCaller(caller: Pick<PeerIdentity, 'kind' | 'id'> | undefined): Promise<void>
   /**
    * Counts one request for a session and reads its lease, in one question. INVARIANT: `sessionId` is from a token that
    * was verified and belongs to the caller, so that nobody uses up the budget of another's session.
@@ -70,9 +70,10 @@ export interface Admission {
 export function admission(redis: Redis, { perWorkerPerMinute, perSessionPerMinute }: Limits): Admission {
   const scripts = withScripts(redis)
   return {
-    async countWorker(workerId) {
-      const [count, leftMs] = await askRedis(scripts.rapCountWorker(counterKey('worker', workerId), WINDOW_MS))
-      if (count > perWorkerPerMinute) throw limited('worker', { count, limit: perWorkerPerMinute, leftMs })
+    async countCaller(caller) {
+      const [kind, id] = caller === undefined ? ['caller', 'unidentified'] : [caller.kind, caller.id]
+      const [count, leftMs] = await askRedis(scripts.rapCountCaller(counterKey(kind, id), WINDOW_MS))
+      if (count > perWorkerPerMinute) throw limited(kind, { count, limit: perWorkerPerMinute, leftMs })
     },
     async admitSession(sessionId, leaseId) {
       const limit = perSessionPerMinute
@@ -87,12 +88,12 @@ export function admission(redis: Redis, { perWorkerPerMinute, perSessionPerMinut
 }
 
 function withScripts(redis: Redis): Scripts {
-  redis.defineCommand('rapCountWorker', { numberOfKeys: 1, lua: COUNT_WORKER })
+  redis.defineCommand('rapCountCaller', { numberOfKeys: 1, lua: COUNT_CALLER })
   redis.defineCommand('rapCountSession', { numberOfKeys: 2, lua: COUNT_SESSION })
   return redis as unknown as Scripts
 }
 
-function counterKey(name: 'worker' | 'session', id: string): string {
+function counterKey(name: string, id: string): string {
   return `rap:secret-resolver:rate:${name}:${id}`
 }
 
@@ -102,6 +103,9 @@ function limited(name: string, { count, limit, leftMs }: { count: number; limit:
     extras: { retry_after_seconds: Math.max(1, Math.ceil(leftMs / 1000)) },
     ...(count === limit + 1 && {
       audit: {
+        // Not the organization of the URL, which anybody may write.
+        organization_id: null,
+        resource_id: undefined,
         event: 'resource_secret_access_denied',
         outcome: 'refused',
         code: 'ERR_RATE_LIMITED',

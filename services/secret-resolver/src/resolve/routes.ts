@@ -1,7 +1,6 @@
 import { Counter, type Metrics, ProblemError, peerIdentity, type RapServer } from '@rap/service-kit'
 import { Type } from '@sinclair/typebox'
 import { RecipientJwk } from './answer.ts'
-import type { Admission } from './rate-limit.ts'
 import { type ResolveDeps, resolveSecret } from './resolve.ts'
 
 /** Longest lease token that is looked at, in characters. */
@@ -33,32 +32,18 @@ function countRefusal(count: Count, error: unknown): void {
 }
 
 /** The one route for workers. Its identity check is the first of `RESOLVE_CHECKS`, so that every refusal looks the same. */
-export function addResolveRoute(
-  app: RapServer,
-  deps: ResolveDeps & { readonly admission: Admission; readonly metrics?: Metrics | undefined },
-): void {
+export function addResolveRoute(app: RapServer, deps: ResolveDeps & { readonly metrics?: Metrics | undefined }): void {
   const count = resolveCounter(deps.metrics)
-  app.post(
-    '/v1/resolve',
-    {
-      schema: { body: ResolveBody },
-      // Before the body is read: a flood costs a counter, not a signature check.
-      onRequest: async request => {
-        const caller = peerIdentity(request)
-        if (caller?.kind === 'worker') await deps.admission.countWorker(caller.id)
-      },
-    },
-    async request => {
-      const { lease_token: leaseToken, recipient_jwk: recipientJwk } = request.body
-      const call = { leaseToken, recipientJwk, caller: peerIdentity(request), requestId: request.id }
-      try {
-        const answer = await resolveSecret({ ...call, logger: request.log as never }, deps)
-        count({ outcome: 'ok', reason: '' })
-        return answer
-      } catch (error) {
-        countRefusal(count, error)
-        throw error
-      }
-    },
-  )
+  app.post('/v1/resolve', { schema: { body: ResolveBody } }, async request => {
+    const { lease_token: leaseToken, recipient_jwk: recipientJwk } = request.body
+    const call = { leaseToken, recipientJwk, caller: peerIdentity(request), requestId: request.id }
+    try {
+      const answer = await resolveSecret({ ...call, logger: request.log as never }, deps)
+      count({ outcome: 'ok', reason: '' })
+      return answer
+    } catch (error) {
+      countRefusal(count, error)
+      throw error
+    }
+  })
 }

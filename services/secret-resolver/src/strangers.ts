@@ -1,0 +1,47 @@
+import { appendAuditEvent, type PeerIdentity, type ProblemError, peerIdentity, type RapServer } from '@rap/service-kit'
+import type { FastifyRequest } from 'fastify'
+import type { Sql } from 'postgres'
+import type { Admission } from './resolve/rate-limit.ts'
+
+/**
+ * What holds on every route for whoever is not the control plane: each request is counted before its body is read, and an
+ * attempt on a route for the control plane is in the audit of the platform. INVARIANT: nothing that the caller wrote gets
+ * into that event, so nobody writes into the audit of an organization by naming it; the limit bounds the events.
+ */
+export function addStrangerRules(
+  app: RapServer,
+  { sql, admission }: { readonly sql: Sql; readonly admission: Pick<Admission, 'countCaller'> },
+): void {
+  // Before the body is read: a flood costs a counter, not a signature check.
+  app.addHook('onRequest', async request => {
+    const caller = peerIdentity(request)
+    if (!isControlPlane(caller)) await admission.countCaller(caller)
+  })
+  app.addHook('onError', async (request, _reply, error) => {
+    if ((error as Partial<ProblemError>).code !== 'ERR_MTLS_IDENTITY') return
+    try {
+      await appendAuditEvent(sql, attemptOf(request))
+    } catch (err) {
+      request.log.error({ event: 'audit_write_failed', err }, 'audit event of a refusal was not written')
+    }
+  })
+}
+
+function isControlPlane(caller: PeerIdentity | undefined): boolean {
+  return caller?.kind === 'service' && caller.id === 'control-plane'
+}
+
+function attemptOf(request: FastifyRequest) {
+  const caller = peerIdentity(request)
+  return {
+    organization_id: null,
+    event: 'resource_secret_access_denied',
+    actor: { kind: caller?.kind ?? 'system', id: caller?.id ?? 'unidentified' },
+    worker_id: caller?.kind === 'worker' ? caller.id : undefined,
+    outcome: 'refused',
+    code: 'ERR_MTLS_IDENTITY',
+    request_id: request.id,
+    // The pattern of the route, not the URL.
+    details: { reason: 'route_of_control_plane', method: request.method, route: request.routeOptions.url ?? null },
+  } as const
+}
