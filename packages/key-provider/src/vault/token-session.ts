@@ -24,6 +24,8 @@ export interface TokenSessionOptions {
 
 interface Failure {
   readonly error: unknown
+  /** Of the files that it came from; others are tried at once. */
+  readonly fingerprint: string
   readonly until: number
   readonly count: number
 }
@@ -42,6 +44,7 @@ export class TokenSession {
   #lease: Lease | undefined
   #expiresAt = Number.POSITIVE_INFINITY
   #rejectedAt = Number.NEGATIVE_INFINITY
+  /** Of the files that the lease came from. */
   #fingerprint = ''
   #checkedFileAt = Number.NEGATIVE_INFINITY
   #failure: Failure | undefined
@@ -58,12 +61,13 @@ export class TokenSession {
 
   /** The lease to send a request with; its token is the session's and must be sent in the same turn. Throws KeyProviderError. */
   async lease(): Promise<Lease> {
-    if (this.#obtaining !== undefined) return await this.#obtaining
     const lease = this.#lease
     if (lease === undefined || performance.now() >= this.#expiresAt) return await this.#obtain()
-    const isReplaced = await this.#isTokenFileReplaced()
-    if (this.#lease !== lease) return await this.lease()
-    return isReplaced ? await this.#obtain() : lease
+    if (await this.#isTokenFileReplaced()) {
+      // A file that is half written, or a server that cannot say yet, takes nothing away from the token that is there.
+      await this.#obtain().catch(() => {})
+    }
+    return this.#lease === lease ? lease : await this.lease()
   }
 
   /** To be called when the server answers 403 to this lease: true when there is another to try once more with. */
@@ -101,25 +105,24 @@ export class TokenSession {
     // Read before the files are, so that a change in between is seen afterwards.
     const fingerprint = await this.#currentFingerprint()
     const failure = this.#failure
-    if (failure !== undefined && performance.now() < failure.until && fingerprint === this.#fingerprint) {
+    if (failure !== undefined && performance.now() < failure.until && fingerprint === failure.fingerprint) {
       throw failure.error
     }
-    this.#fingerprint = fingerprint
     try {
       const lease = await this.#requests.obtain()
-      this.#adopt(lease)
+      this.#adopt(lease, fingerprint)
       return lease
     } catch (error) {
       if (this.#isDestroyed) throw error
       const count = (failure?.count ?? 0) + 1
       const pauseMs = Math.min(FIRST_BACKOFF_MS * 2 ** (count - 1), MAX_BACKOFF_MS)
-      this.#failure = { error, count, until: performance.now() + pauseMs * (0.5 + Math.random() / 2) }
+      this.#failure = { error, fingerprint, count, until: performance.now() + pauseMs * (0.5 + Math.random() / 2) }
       this.#warn('vault_log_in_failed', 'Vault log-in failed', { err: error })
       throw error
     }
   }
 
-  #adopt(lease: Lease): void {
+  #adopt(lease: Lease, fingerprint: string): void {
     if (this.#isDestroyed) {
       lease.token.fill(0)
       throw new KeyProviderError('ERR_KEY_DESTROYED', 'key was destroyed', { source: this.#source })
@@ -127,6 +130,7 @@ export class TokenSession {
     this.#forget()
     this.#failure = undefined
     this.#lease = lease
+    this.#fingerprint = fingerprint
     const { ttlSeconds, isRenewable } = lease
     this.#logger?.info(
       {

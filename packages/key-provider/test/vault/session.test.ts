@@ -189,6 +189,36 @@ t.test('a token file is read again when it changes, in place or by a link, and n
   t.equal((await key.unwrap(wrapped, CONTEXT)).length, 32, 'a 403 looks at the file at once')
 })
 
+t.test('a token file that cannot be used yet takes nothing away from the token that is there', async t => {
+  const desk = await contractDesk(t)
+  await (await desk.source()).create!()
+  const make = () => desk.server.makeToken({ policies: ['root-like'], ttlSeconds: 3600 })
+  await expectDone(desk.api('POST', 'sys/policies/acl/root-like', { policy: servicePolicy(desk.mount, 'rap') }))
+  const file = await desk.file(make())
+  const source = await desk.source({ auth: { method: 'token', token_file: file } })
+  const key = source.key(await source.newestKeyId())!
+  const off = desk.server.inject({ kind: 'status', status: 500 }, { path: 'auth/token/lookup-self' })
+  const second = make()
+  const lookUps = () => paths(desk).filter(path => path === 'auth/token/lookup-self').length
+  for (const content of ['', 'two words', second]) {
+    await writeFile(file, content)
+    const before = lookUps()
+    const end = performance.now() + 1100
+    const isTried = () => (content === second ? lookUps() > before : performance.now() > end)
+    while (!isTried()) t.equal((await key.wrap(randomBytes(32), CONTEXT)).subarray(0, 9).toString(), 'vault:v1:')
+  }
+  off()
+  desk.server.revokeTokens()
+  // What the look-up said last may still be said, for as long as its pause lasts.
+  t.match(
+    (await errorOf(key.wrap(randomBytes(32), CONTEXT))).code,
+    /^ERR_KEY_(FORBIDDEN|UNAVAILABLE)$/,
+    'both are revoked',
+  )
+  await writeFile(file, make())
+  t.equal((await key.wrap(randomBytes(32), CONTEXT)).subarray(0, 9).toString(), 'vault:v1:')
+})
+
 t.test('a token of a file is renewed, and its end is told in time where it cannot be', async t => {
   const desk = await contractDesk(t)
   await (await desk.source()).create!()
