@@ -6,6 +6,8 @@ import { type PinSource, TokenLogins } from './token-logins.ts'
 
 /** Calls of one library at a time: sessions that a token has to give, and threads that this process has to run. */
 const MAX_THREADS = 4
+/** A token that answers at once is served by one thread, which is some 25 MB of memory; a slow one gets more. */
+const GROW_AFTER_MS = 20
 /** Requests that wait for a thread; bounds the data keys in memory while an HSM is slow. */
 const MAX_WAITING = 1_000
 
@@ -32,8 +34,8 @@ export class ModuleThreads {
   readonly #queue = new Set<Waiting>()
   readonly #logins = new Map<string, TokenLogins>()
   readonly #users = new Map<string, number>()
-  /** C_Initialize is not for two threads at once: the others start when the first has had its first answer. */
   #isInitialized = false
+  #growth: NodeJS.Timeout | undefined
   readonly #restarts = new RestartTimes()
   #isRestarting = false
 
@@ -109,8 +111,8 @@ export class ModuleThreads {
   #next(): void {
     if (this.#isRestarting) return void this.#restartWhenIdle()
     for (const waiting of this.#queue) {
-      const thread = this.#idle.pop() ?? this.#start()
-      if (thread === undefined) return
+      const thread = this.#idle.pop() ?? (this.#all.size === 0 ? this.#start() : undefined)
+      if (thread === undefined) return void this.#growSoon()
       this.#queue.delete(waiting)
       void this.#run(thread, waiting)
     }
@@ -141,8 +143,18 @@ export class ModuleThreads {
     this.#next()
   }
 
-  #start(): CallThread | undefined {
-    if (this.#all.size >= (this.#isInitialized ? MAX_THREADS : 1)) return undefined
+  /** C_Initialize is not for two threads at once: there is one until the library has answered it. */
+  #growSoon(): void {
+    if (this.#growth !== undefined || !this.#isInitialized || this.#all.size >= MAX_THREADS) return
+    this.#growth = setTimeout(() => {
+      this.#growth = undefined
+      if (this.#queue.size === 0 || !this.#isInitialized || this.#isRestarting) return
+      this.#idle.push(this.#start())
+      this.#next()
+    }, GROW_AFTER_MS)
+  }
+
+  #start(): CallThread {
     const thread = new CallThread(this.#path, ended => {
       this.#all.delete(ended)
       const index = this.#idle.indexOf(ended)

@@ -13,6 +13,9 @@ const fragile = await hsm.addToken('fragile')
 const twins = [await hsm.addToken('twin'), await hsm.addToken('twin')] as const
 await makeKey(hsm, token, 'rap-2026', 'AES:32', '--sensitive')
 
+// While a source is open its threads are, so that not every test has to start them.
+await openSource(t, optionsOf(hsm, token, { name: 'keeper' }))
+
 t.test('a wrong PIN is tried once, by however many callers, and then not before its file changes', async t => {
   writeFileSync(fragile.pinFile, '0000000000')
   const warnings: string[] = []

@@ -28,7 +28,7 @@ t.test('two processes use one token at the same time, and open what the other on
     if (!opened.equals(dataKey)) t.fail(`round ${rounds} came out wrong`)
     rounds += 1
   }
-  t.equal((await child.exited).code, 0, child.log())
+  if ((await child.exited).code !== 0) t.fail(`the other process: ${child.log()}`)
   const theirs = child.log().trim().split('\n')
   t.equal(theirs.length, 100)
   for (const [at, line] of theirs.entries()) {
