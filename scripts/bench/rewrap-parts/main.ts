@@ -27,7 +27,7 @@ if (
   process.exit(2)
 }
 
-const TOOL = join(import.meta.dirname, '../../../services/secret-resolver/src/cli/rap-secrets.ts')
+const TOOL = join(import.meta.dirname, '../../../services/secret-resolver/src/cli/main.ts')
 /** Seconds of session starts before the re-wrap, to compare with. */
 const QUIET_SECONDS = 8
 const say = (step: string): void => void process.stderr.write(`\x1b[2m${step} ...\x1b[0m\n`)

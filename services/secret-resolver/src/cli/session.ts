@@ -24,12 +24,15 @@ export interface ToolSession {
 }
 
 /**
- * Opens the database and the key sources for one command, and closes them after it.
+ * Opens the database and the key sources for one command, and closes them after it. Secrets are taken out of `env`.
  * Throws ConfigError, KeyProviderError, and what the command throws.
  */
-export async function withSession<T>(output: Output, command: (session: ToolSession) => Promise<T>): Promise<T> {
-  const config = loadConfig(toolSchema, process.env, { check: checkKeyConfig })
-  for (const variable of secretVariables(toolSchema)) delete process.env[variable]
+export async function withSession<T>(
+  { env, output }: { env: Record<string, string | undefined>; output: Output },
+  command: (session: ToolSession) => Promise<T>,
+): Promise<T> {
+  const config = loadConfig(toolSchema, env, { check: checkKeyConfig })
+  for (const variable of secretVariables(toolSchema)) delete env[variable]
   const { ring: keys } = await openKeys(config, {
     info: () => {},
     warn: (_fields, message) => output.warn(message),

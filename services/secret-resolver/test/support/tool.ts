@@ -8,7 +8,7 @@ import { startDatabase, type TestDatabase } from './database.ts'
 import { type Kept, keepSecrets } from './keep.ts'
 import { useKeys } from './keys.ts'
 
-const TOOL = join(import.meta.dirname, '../../src/cli/rap-secrets.ts')
+const TOOL = join(import.meta.dirname, '../../src/cli/main.ts')
 
 /** One JSON line of the tool. */
 export interface Line {

@@ -27,7 +27,7 @@ async function run(act: Act): Promise<void> {
   const output = new Out({ json })
   try {
     if (envFile !== undefined) loadEnvFile(envFile)
-    process.exitCode = await withSession(output, session => act(commands, session, output))
+    process.exitCode = await withSession({ env: process.env, output }, session => act(commands, session, output))
   } catch (error) {
     process.exitCode = await report(error, output)
   }
