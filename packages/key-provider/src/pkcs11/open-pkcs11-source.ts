@@ -56,7 +56,7 @@ function assertNativeModule(name: string): void {
   try {
     createRequire(import.meta.url).resolve('pkcs11js/build/Release/pkcs11.node')
   } catch (cause) {
-    const remedy = 'install g++, make and python3, then run `pnpm rebuild pkcs11js`'
+    const remedy = 'install g++, make and python3, then remove node_modules and install again'
     const message = `the native module pkcs11js is not built: ${remedy}`
     throw new KeyProviderError('ERR_KEY_CONFIGURATION', message, { key_id: name }, { cause })
   }
