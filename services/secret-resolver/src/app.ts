@@ -20,6 +20,7 @@ import { addResolveRoute } from './resolve/routes.ts'
 import type { KeyWrapPort } from './secrets/key-wrap.ts'
 import { addSecretRoutes } from './secrets/routes.ts'
 import { addStrangerRules } from './strangers.ts'
+import { problemOfUnclassified } from './unclassified.ts'
 
 /** Largest request body, in bytes: a sealed payload of the largest size and what stands around it. */
 const BODY_LIMIT_BYTES = 16 * 1024
@@ -57,7 +58,11 @@ export async function buildApp(options: AppOptions): Promise<RapServer> {
     trustDomain: options.trustDomain,
     bodyLimitBytes: BODY_LIMIT_BYTES,
     healthRoutes: false,
-    mapError: error => problemOfRefusedSecret(error) ?? problemOfKeyProvider(error) ?? problemOfDatabase(error),
+    mapError: error =>
+      problemOfRefusedSecret(error) ??
+      problemOfKeyProvider(error) ??
+      problemOfDatabase(error) ??
+      problemOfUnclassified(error),
     onRefusal: async (problem, request) => {
       await appendAuditEvent(sql, refusalEvent(problem, request))
     },
