@@ -137,6 +137,11 @@ t.test('the portal shows keys to owners of the platform and credentials to those
     true,
     'there is nothing to wrap again',
   )
+  const [runbook] = await Promise.all([
+    browser.context.waitForEvent('page'),
+    owner.getByRole('link', { name: 'the runbook' }).click(),
+  ])
+  await runbook.getByText('rap-secrets rotate-key').first().waitFor()
   const operator = await openPortal(member, `/resources/${resourceId}`)
   await operator.getByRole('heading', { name: 'Ledger' }).waitFor()
   t.equal(await operator.getByRole('heading', { name: 'Credential' }).count(), 0)

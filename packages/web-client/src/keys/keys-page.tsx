@@ -1,7 +1,8 @@
-import { Code, Skeleton, Stack, Text, Title } from '@mantine/core'
+import { Anchor, Code, Skeleton, Stack, Text, Title } from '@mantine/core'
 import { useDidUpdate, useDocumentTitle } from '@mantine/hooks'
 import { IconKey } from '@tabler/icons-react'
 import { useCallback, useEffect } from 'react'
+import runbook from '../../../../docs/operations/secrets.md?url'
 import { useAuth } from '../auth/auth.tsx'
 import { FailureAlert } from '../shell/failure-alert.tsx'
 import { Notice } from '../shell/notice.tsx'
@@ -63,7 +64,11 @@ function Keys() {
     <>
       <Text>
         Every secret is encrypted with a key of its own, which is wrapped with a master key. Changing the master key
-        takes three steps; sessions start all the while. The runbook is <Code>docs/operations/secrets.md</Code>.
+        takes three steps; sessions start all the while. See{' '}
+        <Anchor href={runbook} target="_blank">
+          the runbook
+        </Anchor>{' '}
+        (<Code>docs/operations/secrets.md</Code>).
       </Text>
       {failure !== undefined && <FailureAlert failure={failure} onRetry={reload} />}
       {failure === undefined && list === undefined && <Skeleton height={320} aria-label="Loading" />}
