@@ -24,10 +24,12 @@ export interface MasterKeyUse {
   readonly sealing_keys: number
 }
 
+/** The active key first, retired ones last. */
 export function selectMasterKeys(sql: Db) {
   return sql<MasterKeyRow[]>`
     select key_id, source, state, check_value, created_at, activated_at, retired_at
-    from secrets.master_keys order by created_at, key_id`
+    from secrets.master_keys
+    order by case state when 'active' then 0 when 'available' then 1 else 2 end, key_id`
 }
 
 export function selectMasterKey(sql: Db, keyId: string) {

@@ -55,8 +55,8 @@ t.test('a key that is configured while resolvers run can be rotated to, and is n
   t.match(rotated.body, { previous_key_id: 'key-1', active_key_id: 'key-2' })
   const { items, instances } = (await get('/v1/master-keys')).body
   t.match(items, [
-    { key_id: 'key-1', state: 'available', provider: 'file', missing_on: [] },
     { key_id: 'key-2', state: 'active', provider: 'file', missing_on: [] },
+    { key_id: 'key-1', state: 'available', provider: 'file', missing_on: [] },
   ])
   t.equal(instances.length, 1)
   t.match((await post('/v1/master-keys/key-2/retire')).body, { code: 'ERR_MASTER_KEY_ACTIVE' })
