@@ -91,6 +91,7 @@ export const SecretVersion = Type.Composite([
     /** `live` is in force, `superseded` can be rolled back to, `destroyed` has no content any more. */
     state: Type.Union([Type.Literal('live'), Type.Literal('superseded'), Type.Literal('destroyed')]),
     superseded_at: nullable(Time),
+    destroy_after: nullable(Time),
     destroyed_at: nullable(Time),
   }),
 ])

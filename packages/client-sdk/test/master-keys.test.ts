@@ -22,8 +22,8 @@ const VERSION = {
   created_by: null,
 }
 const HISTORY = [
-  { ...VERSION, state: 'live', superseded_at: null, destroyed_at: null },
-  { ...VERSION, version: 1, state: 'destroyed', superseded_at: AT, destroyed_at: AT },
+  { ...VERSION, state: 'live', superseded_at: null, destroy_after: null, destroyed_at: null },
+  { ...VERSION, version: 1, state: 'destroyed', superseded_at: AT, destroy_after: null, destroyed_at: AT },
 ]
 const KEYS = {
   items: [

@@ -40,7 +40,11 @@ const OPENERS: Readonly<Record<string, () => Promise<Opener>>> = {
   },
   pkcs11: async () => {
     const { openPkcs11Source, Pkcs11SourceOptions } = await import('./pkcs11/index.ts')
-    return { schema: Pkcs11SourceOptions, open: options => openPkcs11Source(options) }
+    return {
+      schema: Pkcs11SourceOptions,
+      open: (options, { isDevelopment, logger }) =>
+        openPkcs11Source(options, { ...(logger && { logger }), allowOpenPermissions: isDevelopment }),
+    }
   },
   'aws-kms': async () => {
     const { AwsKmsSourceOptions, openAwsKmsSource } = await import('./aws-kms/index.ts')

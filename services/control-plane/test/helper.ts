@@ -102,7 +102,7 @@ export class MemoryResolver implements ResolverPort {
   async versions(place: SecretPlace): Promise<SecretVersions> {
     this.#failIfAsked()
     const found = this.stored.get(place.resourceId)
-    const live = { state: 'live', superseded_at: null, destroyed_at: null } as const
+    const live = { state: 'live', superseded_at: null, destroy_after: null, destroyed_at: null } as const
     return { items: found === undefined ? [] : [{ ...found.metadata, ...live }] }
   }
 

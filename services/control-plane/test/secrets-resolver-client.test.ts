@@ -114,6 +114,7 @@ t.test('a history and a list of keys that are not bounded are not taken', async 
     created_by: null,
     state: 'destroyed',
     superseded_at: null,
+    destroy_after: null,
     destroyed_at: '2026-01-01T00:00:00.000Z',
   }
   const versions = new HttpResolver(resolverClient)

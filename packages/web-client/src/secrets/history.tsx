@@ -57,7 +57,7 @@ export function History({ versions, nameOf, onRestore }: HistoryProps) {
   )
 }
 
-function fateOf({ state, key_id, superseded_at, destroyed_at }: SecretVersion): ReactNode {
+function fateOf({ state, key_id, superseded_at, destroy_after, destroyed_at }: SecretVersion): ReactNode {
   if (state === 'destroyed' && destroyed_at !== null)
     return (
       <>
@@ -68,7 +68,13 @@ function fateOf({ state, key_id, superseded_at, destroyed_at }: SecretVersion): 
     <>
       {superseded_at !== null && (
         <>
-          Replaced <Moment at={superseded_at} /> ·{' '}
+          Replaced <Moment at={superseded_at} />
+          {destroy_after !== null && (
+            <>
+              , kept until <Moment at={destroy_after} />
+            </>
+          )}{' '}
+          ·{' '}
         </>
       )}
       Wrapped with key <Code>{key_id}</Code>

@@ -25,6 +25,7 @@ export const SecretVersion = Type.Composite([
       description: 'live: in force; superseded: can be rolled back to; destroyed: its content is gone',
     }),
     superseded_at: Nullable(Instant),
+    destroy_after: Nullable(Instant),
     destroyed_at: Nullable(Instant),
   }),
 ])

@@ -38,7 +38,7 @@ export function addSecretRoutes(app: RapServer, deps: WriteDeps): void {
 
   app.get(`${path}/versions`, { onRequest, schema: { params: SecretParams } }, async request => {
     const { organization_id, resource_id } = request.params
-    return { items: await selectVersions(deps.sql, secretRefOf(organization_id, resource_id)) }
+    return { items: await selectVersions(deps.sql, secretRefOf(organization_id, resource_id), deps.versionRetentionMs) }
   })
 
   app.post(`${path}/rollback`, { onRequest, schema: { params: SecretParams, body: RollbackBody } }, async request => {

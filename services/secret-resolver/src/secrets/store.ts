@@ -31,6 +31,8 @@ export interface SecretMetadata {
 export interface SecretVersion extends SecretMetadata {
   readonly state: 'live' | 'superseded' | 'destroyed'
   readonly superseded_at: Date | null
+  /** When a superseded version is destroyed, at the latest; more versions than are kept destroy it earlier. */
+  readonly destroy_after: Date | null
   readonly destroyed_at: Date | null
 }
 
@@ -81,9 +83,10 @@ export function selectLiveMetadata(sql: Db, secretRef: string) {
 }
 
 /** The history, the newest version first; tombstones included. */
-export function selectVersions(sql: Db, secretRef: string) {
+export function selectVersions(sql: Db, secretRef: string, retentionMs: number) {
   return sql<SecretVersion[]>`
     select secret_ref, version, key_id, algorithm, payload_sha256, created_at, created_by, superseded_at, destroyed_at,
+      case when destroyed_at is null then superseded_at + make_interval(secs => ${retentionMs / 1000}) end as destroy_after,
       case when destroyed_at is not null then 'destroyed' when superseded_at is not null then 'superseded' else 'live' end
         as state
     from secrets.resource_secrets

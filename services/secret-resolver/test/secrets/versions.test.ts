@@ -31,7 +31,12 @@ const rollback = (place: Place, to_version: unknown, more: object = {}) =>
   })
 const history = async (place: Place) => {
   const answer = await resolver.call(world.controlPlane, { method: 'GET', path: `${secretPath(place)}/versions` })
-  return answer.body.items as { version: number; state: string; superseded_at: string | null }[]
+  return answer.body.items as {
+    version: number
+    state: string
+    superseded_at: string | null
+    destroy_after: string | null
+  }[]
 }
 const states = async (place: Place) => (await history(place)).map(({ version, state }) => [version, state])
 const isProblem = (t: Test, answer: Answer, status: number, code: string) =>
@@ -58,6 +63,10 @@ t.test('a rollback is the next version with the content of the older one', async
     [2, 'superseded'],
     [1, 'superseded'],
   ])
+  const [live, older] = await history(place)
+  t.equal(live?.destroy_after, null)
+  const kept = Date.parse(older?.destroy_after ?? '') - Date.parse(older?.superseded_at ?? '')
+  t.equal(kept, 3_600_000, 'the history says until when one can go back')
   const [rotated] = (await auditOf(world, place.organization_id)).filter(({ details }) => details.version === 3)
   t.match(rotated, {
     event: 'resource_secret_rotated',
