@@ -1,7 +1,7 @@
 import { existsSync } from 'node:fs'
 import { join, relative } from 'node:path'
 import { check } from './check.ts'
-import { type Stand, startStand } from './stand.ts'
+import { type Stand, startStand, TOOL_ENV_FILE } from './stand.ts'
 import { DEMO_DIR, resetState, takeLock } from './state.ts'
 import { trust, untrust } from './trust.ts'
 
@@ -69,6 +69,9 @@ RAP is running. Ctrl-C stops it; the next start goes on where this one ended. Lo
 
 A desktop comes up at once, over the gateway. For the direct way to the worker, let your browser trust the demo's authority:
   scripts/demo --trust      (and scripts/demo --untrust takes it out again)
+
+The master keys of the secrets, and a second one to rotate to:
+  scripts/rap-secrets --env-file ${relative(process.cwd(), TOOL_ENV_FILE)} keys
 
 Portal:   ${portalUrl}
 E-mail:   ${platform.admin.email}

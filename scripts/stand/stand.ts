@@ -8,6 +8,8 @@ import { DEMO_DIR, keptPort, portalPort } from './state.ts'
 
 const ROOT = join(import.meta.dirname, '../..')
 const DESKTOP_ACCOUNT = 'demo'
+/** What `scripts/rap-secrets` needs to look at the demo's master keys. */
+export const TOOL_ENV_FILE = join(DEMO_DIR, 'rap-secrets.env')
 
 /** The demo as it runs. */
 export interface Stand {
@@ -48,6 +50,7 @@ export async function startStand(progress: (step: string) => void): Promise<Stan
       ports: { gateway: gatewayPort, 'rdp-worker': workerPort, 'control-plane': controlPlanePort },
       gateway: 'plaintext',
       gatewayPublicUrl: `ws://localhost:${port}${DATA_PLANE_PATH}`,
+      env: { 'secret-resolver': { SECRET_KEY_PROVIDERS_FILE: keyProviders() } },
       portalDir: join(ROOT, 'packages/web-client/dist'),
       publicOrigins: [portalUrl],
       logLevel: 'info',
@@ -66,6 +69,7 @@ export async function startStand(progress: (step: string) => void): Promise<Stan
       onProgress: progress,
     })
     stops.push(() => platform.stop())
+    writeToolEnv(platform)
     progress('Portal')
     const front = await startFront({
       port,
@@ -79,6 +83,27 @@ export async function startStand(progress: (step: string) => void): Promise<Stan
     await stop()
     throw error
   }
+}
+
+/** A second master key, so that a rotation can be tried; it waits beside the one that is active. */
+function keyProviders(): string {
+  kept('local-2.key', () => randomBytes(32).toString('base64'))
+  const file = join(DEMO_DIR, 'local-2.key')
+  kept('key-providers.json', () => JSON.stringify({ keys: [{ name: 'local-2', provider: 'file', file }] }))
+  return join(DEMO_DIR, 'key-providers.json')
+}
+
+/** The environment of `rap-secrets`, for `--env-file`. */
+function writeToolEnv(platform: Platform): void {
+  const env = {
+    APP_ENV: 'development',
+    DATABASE_URL: platform.databaseUrls.secretResolver,
+    SECRET_ENCRYPTION_KEY_FILE: join(DEMO_DIR, 'secret-encryption.key'),
+    SECRET_ENCRYPTION_KEY_ID: 'local-1',
+    SECRET_KEY_PROVIDERS_FILE: join(DEMO_DIR, 'key-providers.json'),
+  }
+  const lines = Object.entries(env).map(([name, value]) => `${name}=${value}\n`)
+  writeFileSync(TOOL_ENV_FILE, lines.join(''), { mode: 0o600 })
 }
 
 function kept(name: string, make: () => string): string {

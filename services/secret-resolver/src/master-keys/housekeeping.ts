@@ -2,7 +2,7 @@ import type { Logger, Sql } from '@rap/service-kit'
 import type { KeyWrapPort } from '../secrets/key-wrap.ts'
 import { InstanceRecord } from './instances.ts'
 import { workOnRewrap } from './jobs.ts'
-import { activateConfigured, registerSources } from './register.ts'
+import { activateConfigured, registerSources, type SourceTrouble } from './register.ts'
 
 /** Well below the time after which a resolver is taken for gone. */
 const ROUND_INTERVAL_MS = 10_000
@@ -26,6 +26,8 @@ export class Housekeeping {
   readonly #instance: InstanceRecord
   readonly #stopping = new AbortController()
   readonly #timer: NodeJS.Timeout
+  /** What the log was told last about sources that cannot be used. */
+  readonly #troubles = new Map<string, string>()
   #round: Promise<void> = Promise.resolve()
   #rewrap: Promise<void> | undefined
 
@@ -39,7 +41,7 @@ export class Housekeeping {
   /** Resolves when this process is on the list of running resolvers. */
   static async start(options: HousekeepingOptions): Promise<Housekeeping> {
     const housekeeping = new Housekeeping(options)
-    await housekeeping.#instance.beat(await registerSources(options))
+    await housekeeping.#beat()
     housekeeping.#next()
     return housekeeping
   }
@@ -71,9 +73,23 @@ export class Housekeeping {
     const { reloadSources, configuredSource, logger } = this.#options
     // A file that is wrong now does not take away what was read before.
     await this.#guarded('key_providers_not_read', reloadSources)
-    await this.#instance.beat(await registerSources(this.#options))
+    await this.#beat()
     const activation = await activateConfigured(configuredSource, this.#options)
     if (activation === 'activated') logger.info({ event: 'master_key_activated', name: configuredSource }, 'key active')
+  }
+
+  /** Tells which sources can be used now; the log is told when that changes, and not every round. */
+  async #beat(): Promise<void> {
+    const { logger } = this.#options
+    const warn = (trouble: SourceTrouble, message: string) => {
+      if (this.#troubles.get(trouble.name) !== trouble.reason) logger.warn(trouble, message)
+      this.#troubles.set(trouble.name, trouble.reason)
+    }
+    const usable = await registerSources({ ...this.#options, logger: { warn } })
+    for (const name of usable) {
+      if (this.#troubles.delete(name)) logger.info({ event: 'key_source_usable', name }, 'key source usable again')
+    }
+    await this.#instance.beat(usable)
   }
 
   async #guarded(event: string, act: () => Promise<void>): Promise<void> {
