@@ -2,6 +2,7 @@ import { open } from 'node:fs/promises'
 import { type TSchema, Type } from '@sinclair/typebox'
 import { Value } from '@sinclair/typebox/value'
 import { KeyProviderError } from './errors.ts'
+import type { SourceLogger } from './logger.ts'
 import type { KeySource } from './source.ts'
 
 /** What opening a source may need of the process around it; each provider takes what it knows. */
@@ -9,11 +10,6 @@ export interface SourceContext {
   /** Development only: key files that others may read, and plain HTTP to a place of keys. */
   readonly isDevelopment: boolean
   readonly logger?: SourceLogger | undefined
-}
-
-export interface SourceLogger {
-  info(fields: object, message: string): void
-  warn(fields: object, message: string): void
 }
 
 interface Opener {

@@ -1,8 +1,9 @@
-export { ConfiguredSources, type SourceContext, type SourceLogger } from './configured-sources.ts'
+export { ConfiguredSources, type SourceContext } from './configured-sources.ts'
 export { KeyProviderError, type KeyProviderErrorCode, type KeyProviderFacts } from './errors.ts'
 export { KeyRing, type WrappedKey } from './key-ring.ts'
 export { KEY_BYTES, type LocalKeyOptions, LocalKeyProvider } from './local/local-key.ts'
 export { type LocalKeySource, openLocalKey } from './local/open-local-key.ts'
+export type { SourceLogger } from './logger.ts'
 export {
   DATA_KEY_BYTES,
   type GeneratedDataKey,

@@ -1,5 +1,5 @@
-import type { SourceLogger } from '../configured-sources.ts'
 import { KeyProviderError } from '../errors.ts'
+import type { SourceLogger } from '../logger.ts'
 import { isKeyId } from '../provider.ts'
 import type { KeySource } from '../source.ts'
 import { newKmsClient } from './kms-client.ts'

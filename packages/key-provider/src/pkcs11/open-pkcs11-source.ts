@@ -1,7 +1,7 @@
 import { stat } from 'node:fs/promises'
 import { createRequire } from 'node:module'
-import type { SourceLogger } from '../configured-sources.ts'
 import { KeyProviderError } from '../errors.ts'
+import type { SourceLogger } from '../logger.ts'
 import { isKeyId } from '../provider.ts'
 import type { KeySource } from '../source.ts'
 import { ModuleThreads } from './module-threads.ts'

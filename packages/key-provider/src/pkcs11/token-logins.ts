@@ -1,5 +1,5 @@
-import type { SourceLogger } from '../configured-sources.ts'
 import type { KeyProviderError } from '../errors.ts'
+import type { SourceLogger } from '../logger.ts'
 import type { LoginTurn } from './call-thread.ts'
 import { isPinRefusal } from './failures.ts'
 import type { Failure } from './messages.ts'

@@ -1,3 +1,2 @@
-export type { VaultLogger } from './logger.ts'
 export { openVaultSource, type VaultSourceDeps } from './open-vault-source.ts'
 export { VaultSourceOptions } from './options.ts'

@@ -1,6 +1,6 @@
 import { KeyProviderError } from '../errors.ts'
 import { decoded, memberOf } from './json-bytes.ts'
-import type { TransitPlace } from './transit-api.ts'
+import type { TransitPlace } from './transit-place.ts'
 
 /** What Read Key says about a Transit key, as far as it matters here. */
 export interface KeySettings {

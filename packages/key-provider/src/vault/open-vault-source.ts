@@ -2,12 +2,12 @@ import { X509Certificate } from 'node:crypto'
 import { readFile } from 'node:fs/promises'
 import { Value } from '@sinclair/typebox/value'
 import { KeyProviderError } from '../errors.ts'
+import type { SourceLogger } from '../logger.ts'
 import type { KeySource } from '../source.ts'
 import { authMethodOf } from './auth-methods.ts'
 import { VaultClient } from './client.ts'
 import { readCredential } from './credential-file.ts'
 import { VaultConnection } from './exchange.ts'
-import type { VaultLogger } from './logger.ts'
 import { VaultSourceOptions } from './options.ts'
 import { TokenRequests } from './token-requests.ts'
 import { TokenSession } from './token-session.ts'
@@ -17,7 +17,7 @@ const DEFAULT_TIMEOUT_MS = 5000
 const MAX_CA_BYTES = 1024 * 1024
 
 export interface VaultSourceDeps {
-  readonly logger?: VaultLogger
+  readonly logger?: SourceLogger
   /** Take an `http:` address; for development only, since tokens and data keys travel on it. */
   readonly allowPlainHttp?: boolean
 }

@@ -1,18 +1,18 @@
+import type { SourceLogger } from '../logger.ts'
 import { type KeySettings, warningsOf } from './key-settings.ts'
-import type { VaultLogger } from './logger.ts'
 import type { TransitApi } from './transit-api.ts'
 
 /** The settings of the key as the server last told them; however many ask, one request is under way. */
 export class SettingsCache {
   readonly #source: string
   readonly #api: TransitApi
-  readonly #logger: VaultLogger | undefined
+  readonly #logger: SourceLogger | undefined
   #settings: KeySettings | undefined
   #readAt = Number.NEGATIVE_INFINITY
   #reading: Promise<KeySettings> | undefined
   #warned = ''
 
-  constructor(source: string, api: TransitApi, logger: VaultLogger | undefined) {
+  constructor(source: string, api: TransitApi, logger: SourceLogger | undefined) {
     this.#source = source
     this.#api = api
     this.#logger = logger

@@ -1,8 +1,8 @@
 import { KeyProviderError } from '../errors.ts'
+import type { SourceLogger } from '../logger.ts'
 import type { AuthMethod } from './auth-methods.ts'
 import { fingerprintOf } from './credential-file.ts'
 import { type Lease, renewalDelayMs } from './lease.ts'
-import type { VaultLogger } from './logger.ts'
 import type { TokenRequests } from './token-requests.ts'
 
 /** How often a token's file is looked at. */
@@ -19,7 +19,7 @@ export interface TokenSessionOptions {
   readonly source: string
   readonly method: AuthMethod
   readonly requests: TokenRequests
-  readonly logger: VaultLogger | undefined
+  readonly logger: SourceLogger | undefined
 }
 
 interface Failure {
@@ -40,7 +40,7 @@ export class TokenSession {
   readonly #source: string
   readonly #method: AuthMethod
   readonly #requests: TokenRequests
-  readonly #logger: VaultLogger | undefined
+  readonly #logger: SourceLogger | undefined
   #lease: Lease | undefined
   #expiresAt = Number.POSITIVE_INFINITY
   #rejectedAt = Number.NEGATIVE_INFINITY

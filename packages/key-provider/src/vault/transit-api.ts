@@ -5,12 +5,7 @@ import type { VaultCall, VaultClient } from './client.ts'
 import { decoded, jsonObject, memberOf, plainString } from './json-bytes.ts'
 import { type KeySettings, settingsOf } from './key-settings.ts'
 import { outOfForm } from './refusals.ts'
-
-/** Where a key is: the mount of its engine, and its name there. */
-export interface TransitPlace {
-  readonly mount: string
-  readonly key: string
-}
+import type { TransitPlace } from './transit-place.ts'
 
 /** Bytes that Transit wrapped, and the version that they say did it. */
 export interface Ciphertext {

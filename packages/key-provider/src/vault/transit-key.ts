@@ -14,7 +14,8 @@ import { ciphertextVersion, keyIdOf, MAX_CIPHERTEXT_BYTES, unwrapFailed } from '
 import { assertUsable, type KeyUse } from './key-settings.ts'
 import { outOfForm } from './refusals.ts'
 import type { SettingsCache } from './settings-cache.ts'
-import type { Ciphertext, TransitApi, TransitPlace } from './transit-api.ts'
+import type { Ciphertext, TransitApi } from './transit-api.ts'
+import type { TransitPlace } from './transit-place.ts'
 
 /**
  * How old the key's settings may be, in milliseconds. Before a wrap they are looked at once a minute, because a version

@@ -1,13 +1,14 @@
 import { KeyProviderError } from '../errors.ts'
+import type { SourceLogger } from '../logger.ts'
 import type { KeyProvider } from '../provider.ts'
 import type { KeySource } from '../source.ts'
 import { keyIdOf, versionOfKeyId } from './ciphertext.ts'
 import type { VaultClient } from './client.ts'
 import { assertUsable } from './key-settings.ts'
-import type { VaultLogger } from './logger.ts'
 import { SettingsCache } from './settings-cache.ts'
-import { TransitApi, type TransitPlace } from './transit-api.ts'
+import { TransitApi } from './transit-api.ts'
 import { healthWords, TransitKey } from './transit-key.ts'
+import type { TransitPlace } from './transit-place.ts'
 
 /** A rotation by somebody else is seen after this long. */
 const NEWEST_AGE_MS = 5000
@@ -17,7 +18,7 @@ export interface VaultSourceParts {
   readonly place: TransitPlace
   readonly location: string
   readonly client: VaultClient
-  readonly logger: VaultLogger | undefined
+  readonly logger: SourceLogger | undefined
 }
 
 /** A Transit key with all its versions: `<name>:v1`, `<name>:v2` and so on are its key ids. */

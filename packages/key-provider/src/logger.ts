@@ -1,0 +1,5 @@
+/** The part of pino's Logger that key sources write to. */
+export interface SourceLogger {
+  info(fields: object, message: string): void
+  warn(fields: object, message: string): void
+}
