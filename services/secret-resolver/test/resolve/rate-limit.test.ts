@@ -1,6 +1,15 @@
 import t from 'tap'
 import { seedWorker } from '../support/seed.ts'
-import { auditOf, leaseToken, putSecret, resolve, seedPlace, startWorld, writeLease } from '../support/world.ts'
+import {
+  auditOf,
+  leaseToken,
+  putSecret,
+  resolve,
+  secretPath,
+  seedPlace,
+  startWorld,
+  writeLease,
+} from '../support/world.ts'
 
 const world = await startWorld(t)
 const limits = { perWorkerPerMinute: 5, perSessionPerMinute: 2 }
@@ -47,9 +56,115 @@ t.test('a session is slowed down by its own worker only', async t => {
   t.equal((await resolve(first, world.worker, stolen)).status, 429)
 })
 
+t.test('whatever lies at a counter, it counts and ends within the window', async t => {
+  const caller = await world.platform.identity('worker')
+  const key = `rap:secret-resolver:rate:worker:${caller.id}`
+  const lies: [string, () => Promise<unknown>][] = [
+    ['a list', () => world.redis.rpush(key, 'x')],
+    ['a text', () => world.redis.set(key, 'x')],
+    ['a number without an end', () => world.redis.set(key, '3')],
+    ['a number with an end in a year', () => world.redis.set(key, '1000000', 'EX', 365 * 86_400)],
+    ['the largest number', () => world.redis.set(key, '9223372036854775807')],
+  ]
+  for (const [name, lie] of lies) {
+    await world.redis.flushall()
+    await lie()
+    t.ok([403, 429].includes((await resolve(first, caller, 'x')).status), name)
+    const left = await world.redis.pttl(key)
+    t.ok(0 < left && left <= 60_000, `${name}: ${left} ms left`)
+  }
+})
+
+t.test('every counter has an end, and there is one for each certificate and each session that was proved', async t => {
+  await world.redis.flushall()
+  const place = await seedPlace(world)
+  await writeLease(world, place)
+  const token = await leaseToken(world, place)
+  await resolve(first, world.worker, token)
+  for (const wrong of ['x', `${token}x`, await leaseToken(world, place, { ageSeconds: 600 })]) {
+    await resolve(first, world.worker, wrong)
+  }
+  const keys = await world.redis.keys('rap:secret-resolver:*')
+  t.strictSame(
+    keys.sort(),
+    [
+      `rap:secret-resolver:rate:session:${place.session_id}`,
+      `rap:secret-resolver:rate:worker:${world.worker.id}`,
+    ].sort(),
+  )
+  for (const key of keys) t.ok((await world.redis.pttl(key)) > 0, key)
+  t.equal(await world.redis.get(`rap:secret-resolver:rate:session:${place.session_id}`), '1')
+})
+
+t.test('a session over its limit is audited once a window', async t => {
+  await world.redis.flushall()
+  const place = await seedPlace(world)
+  await writeLease(world, place)
+  const before = (await auditOf(world, null)).length
+  const roomy = await world.startResolver({ limits: { perWorkerPerMinute: 100, perSessionPerMinute: 2 } })
+  const statuses: number[] = []
+  for (let used = 0; used < 6; used++) {
+    statuses.push((await resolve(roomy, world.worker, await leaseToken(world, place))).status)
+  }
+  t.strictSame(statuses, [403, 403, 429, 429, 429, 429])
+  t.match((await auditOf(world, null)).slice(before), [{ details: { reason: 'rate_limited', limit: 'session' } }])
+  t.equal((await auditOf(world, null)).length, before + 1)
+})
+
+t.test(
+  'on the routes of the control plane a stranger is limited too, and names no organization in the audit',
+  async t => {
+    const victim = await seedPlace(world)
+    for (const [kind, id, caller] of [
+      ['worker', world.worker.id, world.worker],
+      ['service', 'gateway', await world.platform.identity('service', 'gateway')],
+      ['system', 'unidentified', await world.platform.nameless()],
+    ] as const) {
+      await world.redis.flushall()
+      const before = (await auditOf(world, null)).length
+      const statuses: number[] = []
+      for (let used = 0; used < 9; used++) {
+        const answer = await first.call(caller, { method: 'GET', path: secretPath(victim) })
+        statuses.push(answer.status)
+      }
+      t.strictSame(statuses, [403, 403, 403, 403, 403, 429, 429, 429, 429], id)
+      const events = (await auditOf(world, null)).slice(before)
+      t.equal(events.length, 6, 'five attempts, and one word about the rest')
+      t.match(events[0], {
+        event: 'resource_secret_access_denied',
+        code: 'ERR_MTLS_IDENTITY',
+        actor_kind: kind,
+        actor_id: id,
+        resource_id: null,
+        details: { reason: 'route_of_control_plane', method: 'GET', route: /:organization_id/ },
+      })
+      t.match(events.at(-1), { code: 'ERR_RATE_LIMITED', actor_id: id })
+      t.equal((await auditOf(world, victim.organization_id)).length, 0)
+    }
+    for (let used = 0; used < 9; used++) {
+      t.equal((await first.call(world.controlPlane, { method: 'GET', path: '/v1/sealing-key' })).status, 200)
+    }
+  },
+)
+
 t.test('the window ends by itself', async t => {
   await world.redis.flushall()
   await resolve(first, world.worker, 'x')
   const ttl = await world.redis.pttl(`rap:secret-resolver:rate:worker:${world.worker.id}`)
   t.ok(0 < ttl && ttl <= 60_000)
+})
+
+t.test('while Redis is away nobody but the control plane gets an answer', async t => {
+  const place = await seedPlace(world)
+  await putSecret(world, first, place)
+  await writeLease(world, place)
+  const token = await leaseToken(world, place)
+  await world.redisServer.stop()
+  for (const attempt of [token, 'x']) {
+    t.equal((await resolve(first, world.worker, attempt)).body.code, 'ERR_UPSTREAM_UNAVAILABLE')
+  }
+  t.equal((await first.call(world.controlPlane, { method: 'GET', path: secretPath(place) })).status, 200)
+  await world.redisServer.restart()
+  await writeLease(world, place)
+  t.equal((await resolve(first, world.worker, token)).status, 200, 'and the token was not spent')
 })
