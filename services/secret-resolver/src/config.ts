@@ -33,7 +33,7 @@ export const configSchema = Type.Object({
     unit: 'hours',
   }),
   RESOLVE_LIMIT_PER_WORKER: Env.integer({
-    description: 'Resolves of one worker in a minute, refused ones included',
+    description: 'Requests of one worker, or of another certificate but that of the control plane, in a minute',
     min: 1,
     max: 1_000_000,
     default: 600,
