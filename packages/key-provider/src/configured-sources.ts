@@ -1,8 +1,8 @@
-import { open } from 'node:fs/promises'
 import { type TSchema, Type } from '@sinclair/typebox'
 import { Value } from '@sinclair/typebox/value'
 import { KeyProviderError } from './errors.ts'
 import type { SourceLogger } from './logger.ts'
+import { type PrivateFile, withPrivateFile } from './private-file.ts'
 import type { KeySource } from './source.ts'
 
 /** What opening a source may need of the process around it; each provider takes what it knows. */
@@ -76,23 +76,26 @@ const ProvidersFile = Type.Object(
  * The file holds no secrets; tokens and PINs are files that it names. Reading it again keeps what was not changed as it is.
  */
 export class ConfiguredSources {
-  readonly #path: string
+  readonly #file: PrivateFile
   readonly #context: SourceContext
   #opened: ReadonlyMap<string, KeySource> = new Map()
 
   constructor(path: string, context: SourceContext) {
-    this.#path = path
+    // Whoever can write it decides where keys come from.
+    const forbiddenMode = context.isDevelopment ? 0 : WRITABLE_BY_OTHERS
+    this.#file = { path, what: 'key providers file', maxBytes: MAX_FILE_BYTES, forbiddenMode }
     this.#context = context
   }
 
   /**
    * Reads the file and opens what is new in it.
    *
-   * Throws KeyProviderError ERR_KEY_CONFIGURATION with the entry and the field, or what a source throws at its opening;
+   * Throws KeyProviderError ERR_KEY_FILE_UNREADABLE, ERR_KEY_FILE_PERMISSIONS for a file that others may write,
+   * ERR_KEY_CONFIGURATION with the entry and the field, or what a source throws at its opening;
    * then the sources stay what they were. Sources that are not in the file any more are left to the caller to destroy.
    */
   async load(): Promise<readonly KeySource[]> {
-    const entries = parse(await readBounded(this.#path, this.#context), this.#path)
+    const entries = await withPrivateFile(this.#file, content => parse(content.toString('utf8'), this.#file.path))
     const next = new Map<string, KeySource>()
     const fresh: KeySource[] = []
     try {
@@ -146,26 +149,6 @@ function parse(text: string, path: string): Entry[] {
   return document.keys
 }
 
-async function readBounded(path: string, { isDevelopment }: SourceContext): Promise<string> {
-  const buffer = Buffer.alloc(MAX_FILE_BYTES + 1)
-  const handle = await open(path, 'r').catch(cause => {
-    throw configuration('key providers file cannot be read', { path }, cause)
-  })
-  try {
-    const stats = await handle.stat()
-    if (!stats.isFile()) throw configuration('key providers file is not a regular file', { path })
-    // Whoever can write it decides where keys come from.
-    if (!isDevelopment && (stats.mode & WRITABLE_BY_OTHERS) !== 0) {
-      throw configuration('key providers file can be written by others', { path })
-    }
-    const { bytesRead } = await handle.read(buffer, 0, buffer.length, 0)
-    if (bytesRead > MAX_FILE_BYTES) throw configuration('key providers file is too large', { path })
-    return buffer.toString('utf8', 0, bytesRead)
-  } finally {
-    await handle.close()
-  }
-}
-
-function configuration(message: string, facts: Record<string, string>, cause?: unknown): KeyProviderError {
-  return new KeyProviderError('ERR_KEY_CONFIGURATION', message, facts, { cause })
+function configuration(message: string, facts: Record<string, string>): KeyProviderError {
+  return new KeyProviderError('ERR_KEY_CONFIGURATION', message, facts)
 }

@@ -71,11 +71,12 @@ t.test('a file that is wrong is told by entry and field, and what was read befor
     [{ keys: [{ name: 'h', provider: 'pkcs11' }] }, { name: 'h' }],
     [{ keys: [{ name: 'k', provider: 'aws-kms' }] }, { name: 'k' }],
     [{ keys: Array.from({ length: 33 }, (_, at) => entry(`k${at}`)) }, { field: 'keys' }],
-    [' '.repeat(70_000), { path }],
   ] as const) {
     write(document)
     await t.rejects(configured.load(), { code: 'ERR_KEY_CONFIGURATION', facts }, JSON.stringify(document).slice(0, 80))
   }
+  write(' '.repeat(70_000))
+  await t.rejects(configured.load(), { code: 'ERR_KEY_FILE_UNREADABLE', facts: { path, reason: 'too large' } })
   write({ keys: [a] })
   t.equal((await configured.load())[0], before)
 })
@@ -91,17 +92,17 @@ t.test('an entry that cannot be opened opens none of the new ones', async t => {
 t.test('a file that others may write, that is missing or that is no file is refused', async t => {
   const { dir, makeKey, write, entry, path, sources } = place(t)
   makeKey('a')
-  const refused = { code: 'ERR_KEY_CONFIGURATION' }
-  await t.rejects(sources().load(), refused)
+  const unreadable = { code: 'ERR_KEY_FILE_UNREADABLE' }
+  await t.rejects(sources().load(), unreadable)
   write({ keys: [entry('a')] })
   for (const mode of [0o620, 0o602, 0o666]) {
     chmodSync(path, mode)
-    await t.rejects(sources().load(), refused, mode.toString(8))
+    await t.rejects(sources().load(), { code: 'ERR_KEY_FILE_PERMISSIONS' }, mode.toString(8))
   }
   t.equal((await sources(true).load()).length, 1, 'but not in development')
   const folder = join(dir, 'folder')
   mkdirSync(folder)
-  await t.rejects(new ConfiguredSources(folder, { isDevelopment: false }).load(), refused)
+  await t.rejects(new ConfiguredSources(folder, { isDevelopment: false }).load(), unreadable)
 })
 
 t.test('a key file that others may read is refused, but in development', async t => {

@@ -96,5 +96,5 @@ t.test('a providers file that is wrong is told by entry and field', async t => {
   const file = { name: 'a', provider: 'file', file: '/nowhere/a.key' }
   t.match(await start('{'), /ERR_KEY_CONFIGURATION.*not JSON/)
   t.match(await start({ keys: [{ ...file, pin: '1234' }] }), /ERR_KEY_CONFIGURATION.*"field":"pin"/)
-  t.match(await start({ keys: [file] }, 0o622), /ERR_KEY_CONFIGURATION.*written by others/)
+  t.match(await start({ keys: [file] }, 0o622), /ERR_KEY_FILE_PERMISSIONS.*0622/)
 })

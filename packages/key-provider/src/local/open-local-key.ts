@@ -1,6 +1,5 @@
-import { constants } from 'node:fs'
-import { type FileHandle, open } from 'node:fs/promises'
 import { KeyProviderError } from '../errors.ts'
+import { withPrivateFile } from '../private-file.ts'
 import { KEY_BYTES, LocalKeyProvider } from './local-key.ts'
 
 export interface LocalKeySource {
@@ -46,29 +45,8 @@ function decodeText(text: Buffer | string): Buffer {
 }
 
 async function readKeyFile(path: string, allowOpenPermissions: boolean): Promise<Buffer> {
-  let handle: FileHandle
-  try {
-    // O_NONBLOCK keeps a named pipe from blocking the start; it changes nothing for a regular file.
-    handle = await open(path, constants.O_RDONLY | constants.O_NONBLOCK)
-  } catch (cause) {
-    throw new KeyProviderError('ERR_KEY_FILE_UNREADABLE', 'key file cannot be read', { path }, { cause })
-  }
-  const buffer = Buffer.alloc(MAX_KEY_TEXT_BYTES + 1)
-  try {
-    // The open file is asked, not the path, so that nobody can swap it in between.
-    const stats = await handle.stat()
-    if (!stats.isFile())
-      throw new KeyProviderError('ERR_KEY_FILE_UNREADABLE', 'key file is not a regular file', { path })
-    if (!allowOpenPermissions && (stats.mode & OPEN_PERMISSIONS) !== 0) {
-      const mode = (stats.mode & 0o777).toString(8).padStart(4, '0')
-      throw new KeyProviderError('ERR_KEY_FILE_PERMISSIONS', 'key file is open to others', { path, mode })
-    }
-    const { bytesRead } = await handle.read(buffer, 0, buffer.length, 0)
-    return keyOfFile(buffer.subarray(0, bytesRead))
-  } finally {
-    buffer.fill(0)
-    await handle.close()
-  }
+  const forbiddenMode = allowOpenPermissions ? 0 : OPEN_PERMISSIONS
+  return await withPrivateFile({ path, what: 'key file', maxBytes: MAX_KEY_TEXT_BYTES, forbiddenMode }, keyOfFile)
 }
 
 function keyOfFile(content: Buffer): Buffer {

@@ -1,9 +1,10 @@
 import type { KeyProviderError } from '../errors.ts'
 import type { SourceLogger } from '../logger.ts'
+import { fingerprintOf } from '../private-file.ts'
 import type { LoginTurn } from './call-thread.ts'
 import { isPinRefusal } from './failures.ts'
 import type { Failure } from './messages.ts'
-import { pinFileVersion, readPinFile } from './pin-file.ts'
+import { readPinFile } from './pin-file.ts'
 
 /** Where the PIN of a token is, as one source says it. */
 export interface PinSource {
@@ -35,7 +36,7 @@ export class TokenLogins {
     })
     await before
     // The version comes first: a file that changes while it is read counts as the older one, and is tried again.
-    const version = await pinFileVersion(source.path)
+    const version = await fingerprintOf(source.path)
     const wasRefused = this.#refusedVersions.get(source.path) === version
     return {
       pin: wasRefused ? { at: 'C_Login', trouble: 'pin_refused_before' } : await read(source),

@@ -1,7 +1,7 @@
 import { KeyProviderError } from '../errors.ts'
 import type { SourceLogger } from '../logger.ts'
+import { fingerprintOf } from '../private-file.ts'
 import type { AuthMethod } from './auth-methods.ts'
-import { fingerprintOf } from './credential-file.ts'
 import { type Lease, renewalDelayMs } from './lease.ts'
 import type { TokenRequests } from './token-requests.ts'
 

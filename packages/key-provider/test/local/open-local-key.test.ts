@@ -106,7 +106,7 @@ t.test('a file of another length, a pass phrase and a placeholder are refused', 
   await refused('', 'ERR_KEY_LENGTH')
   await refused(randomBytes(31), 'ERR_KEY_LENGTH')
   await refused(randomBytes(33), 'ERR_KEY_LENGTH')
-  await refused(randomBytes(100_000), 'ERR_KEY_LENGTH')
+  await refused(randomBytes(100_000), 'ERR_KEY_FILE_UNREADABLE')
   await refused(randomBytes(16).toString('hex'), 'ERR_KEY_WEAK')
   await refused('correct horse battery staple 123', 'ERR_KEY_WEAK')
   await refused(Buffer.alloc(32), 'ERR_KEY_WEAK')

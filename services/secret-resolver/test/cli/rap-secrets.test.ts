@@ -144,7 +144,7 @@ t.test('a wrong call and a wrong environment say what to do, by exit code and wi
   t.equal((await run(t, ['--env-file', fromFile, 'keys'], { DATABASE_URL: undefined })).code, 0)
   const broken = await run(t, ['keys'], { SECRET_KEY_PROVIDERS_FILE: join(dir, 'missing.json') })
   t.equal(broken.code, 1)
-  t.match(broken.lines, [{ code: 'ERR_KEY_CONFIGURATION', facts: { path: /missing\.json$/ } }])
+  t.match(broken.lines, [{ code: 'ERR_KEY_FILE_UNREADABLE', facts: { path: /missing\.json$/ } }])
   const help = await run(t, ['--help'])
   t.equal(help.code, 0)
   for (const command of ['keys', 'create-key', 'rotate-key', 'rewrap', 'retire-key', 'verify']) {
