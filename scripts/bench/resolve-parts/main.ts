@@ -22,8 +22,10 @@ const LOADS: readonly Load[] = [
   { name: '32 clients', concurrency: 32, reconnect: false },
   { name: '8 clients, new connections', concurrency: 8, reconnect: true },
 ]
-/** Resolves of the warm-up, which also says how many fill a round; V8 has compiled what matters by then. */
-const WARM_UP = 600
+/** Resolves before anything is measured: it takes V8 some thousands to compile what matters. */
+const WARM_UP = 4000
+/** Resolves that tell how many fill a round. */
+const PROBE = 300
 const FEWEST = 50
 /** Tokens of one round end after two minutes, so a round may not hold more than are used up by then. */
 const MOST = 20_000
@@ -52,11 +54,14 @@ process.exit()
 
 async function run(stand: Stand): Promise<Report> {
   const rows: Row[] = []
+  say('warm-up')
+  const eight = { name: 'warm-up', concurrency: 8, reconnect: false }
+  await measure(stand, 'resolve', { load: eight, bodies: await stand.bodies(WARM_UP) })
+  await measure(stand, 'bare', { load: eight, bodies: await stand.bodies(1), seconds: 2 })
   for (const load of LOADS) {
-    say(`${load.name}: warm-up`)
-    const warm = await measure(stand, 'resolve', { load, bodies: await stand.bodies(WARM_UP) })
-    await measure(stand, 'bare', { load, bodies: await stand.bodies(1), seconds: 0.5 })
-    const count = Math.min(MOST, Math.max(FEWEST, Math.round(warm.perSecond * seconds)))
+    say(load.name)
+    const probe = await measure(stand, 'resolve', { load, bodies: await stand.bodies(PROBE) })
+    const count = Math.min(MOST, Math.max(FEWEST, Math.round(probe.perSecond * seconds)))
     const readings: Record<'resolve' | 'bare', Reading[]> = { resolve: [], bare: [] }
     for (let round = 1; round <= rounds; round++) {
       say(`${load.name}: round ${round} of ${rounds}`)
