@@ -11,6 +11,8 @@ const COORDINATE_BYTES = 32
 const KEY_BITS = 256
 const IV_BYTES = 12
 const TAG_BYTES = 16
+/** The sender is known by the connection; the answer does not name it. */
+const NO_APU = Buffer.alloc(0)
 /** SEC 1 §2.3.3: a point with both coordinates. */
 const UNCOMPRESSED = 0x04
 
@@ -73,25 +75,20 @@ function agree(recipient: RecipientKey, apv: Buffer): { contentKey: Buffer; epk:
   try {
     const [x, y] = [point.subarray(1, 1 + COORDINATE_BYTES), point.subarray(1 + COORDINATE_BYTES)]
     const epk = { kty: 'EC', crv: 'P-256', x: x.toString('base64url'), y: y.toString('base64url') } as const
-    return { contentKey: deriveContentKey(shared, { partyU: Buffer.alloc(0), partyV: apv }), epk }
+    return { contentKey: deriveContentKey(shared, apv), epk }
   } finally {
     shared.fill(0)
   }
 }
 
-/**
- * The Concat KDF of RFC 7518 §4.6.2 for A256GCM: one round of SHA-256. The caller zeroes what it gets, and `shared`.
- */
-export function deriveContentKey(
-  shared: Buffer,
-  { partyU, partyV, enc = ANSWER_ENC }: { partyU: Buffer; partyV: Buffer; enc?: string },
-): Buffer {
+/** The Concat KDF of RFC 7518 §4.6.2 for A256GCM: one round of SHA-256. The caller zeroes what it gets, and `shared`. */
+function deriveContentKey(shared: Buffer, apv: Buffer): Buffer {
   return createHash('sha256')
     .update(uint32(1))
     .update(shared)
-    .update(lengthPrefixed(Buffer.from(enc, 'ascii')))
-    .update(lengthPrefixed(partyU))
-    .update(lengthPrefixed(partyV))
+    .update(lengthPrefixed(Buffer.from(ANSWER_ENC, 'ascii')))
+    .update(lengthPrefixed(NO_APU))
+    .update(lengthPrefixed(apv))
     .update(uint32(KEY_BITS))
     .digest()
 }
