@@ -45,8 +45,8 @@ export function importRecipientKey({ x, y }: RecipientJwk): RecipientKey | undef
  * an answer belongs to one request. The caller zeroes `payload`. INVARIANT: what the content key was derived from, and
  * the key, are zero when this returns or throws.
  *
- * By hand and not with jose, whose eight trips through WebCrypto cost more than all else that a resolve does: jose is
- * what the tests, and the worker, open it with.
+ * By hand and not with jose, whose trips through WebCrypto cost more than three times as much
+ * (docs/operations/performance.md): jose is what the tests open it with.
  */
 export function encryptAnswer(payload: Buffer, recipient: RecipientKey, jti: string): string {
   const apv = Buffer.from(jti, 'ascii')
