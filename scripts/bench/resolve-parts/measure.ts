@@ -1,4 +1,4 @@
-import { cpuSeconds } from '../parts/process-stat.ts'
+import { cpuSeconds } from '../relay-parts/process-stat.ts'
 import type { Body, Group, Stand } from './stand.ts'
 
 /** How clients ask. */

@@ -1,4 +1,4 @@
-import { median } from '../parts/report.ts'
+import { median } from '../relay-parts/report.ts'
 import type { Load, Reading } from './measure.ts'
 import type { Group } from './stand.ts'
 

@@ -6,8 +6,8 @@ import { parseArgs } from 'node:util'
 import { issueCertificate, sha256Fingerprint } from '@rap/pki'
 import { type Platform, type RunningProcess, startPlatform, startProcess, tempDir, waitFor } from '@rap/testkit'
 import postgres from 'postgres'
-import { Peer, type TargetPorts } from '../parts/peer.ts'
-import { addTarget } from '../parts/sessions.ts'
+import { Peer, type TargetPorts } from '../relay-parts/peer.ts'
+import { addTarget } from '../relay-parts/sessions.ts'
 import { storeSecrets } from './store.ts'
 
 const { values } = parseArgs({
@@ -143,7 +143,7 @@ async function run(): Promise<Report> {
 }
 
 async function sessionStarter(platform: Platform): Promise<{ start(): Promise<string> }> {
-  const target = new Peer(join(import.meta.dirname, '../parts/target.ts'))
+  const target = new Peer(join(import.meta.dirname, '../relay-parts/target.ts'))
   stops.push(() => target.stop())
   const { certificatePem, keyPem } = await issueCertificate({
     authority: platform.authority,

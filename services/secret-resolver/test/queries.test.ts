@@ -150,7 +150,6 @@ t.test('every query of a request is answered by an index', async t => {
   ])
   await usesIndexes(t, 'spendToken', sql => spendToken(sql, claims, event), [])
   await usesIndexes(t, 'selectMetadataPayload', sql => selectMetadataPayload(sql, resource_id), ['resources_pkey'])
-  await usesIndexes(t, 'selectLive', sql => secrets.selectLive(sql, ref), ['resource_secrets_one_live'])
   await usesIndexes(t, 'selectLiveMetadata', sql => secrets.selectLiveMetadata(sql, ref), ['resource_secrets_one_live'])
   await usesIndexes(t, 'selectNewest', sql => secrets.selectNewest(sql, ref), ['resource_secrets_pkey'])
   await usesIndexes(t, 'selectSuperseded', sql => secrets.selectSuperseded(sql, ref, 1), [])

@@ -57,15 +57,6 @@ export function selectResource(sql: Db, organizationId: string, resourceId: stri
     where organization_id = ${organizationId} and id = ${resourceId} and deleted_at is null`
 }
 
-/** The version in force. */
-export function selectLive(sql: Db, secretRef: string) {
-  return sql<StoredSecretRow[]>`
-    select secret_ref, organization_id, resource_id, version, ciphertext, nonce, key_id, sealed_key_id, algorithm,
-      wrapped_data_key, payload_sha256
-    from secrets.resource_secrets
-    where secret_ref = ${secretRef} and superseded_at is null and destroyed_at is null`
-}
-
 /** An older version that is still there. */
 export function selectSuperseded(sql: Db, secretRef: string, version: number) {
   return sql<StoredSecretRow[]>`

@@ -3,7 +3,7 @@ import type { Sql } from '@rap/service-kit'
 import { sealEnvelope } from '../../src/secrets/envelope.ts'
 import type { KeyWrapPort } from '../../src/secrets/key-wrap.ts'
 import { secretRefOf } from '../../src/secrets/secret-ref.ts'
-import { insertVersion, type StoredSecretRow, selectLive } from '../../src/secrets/store.ts'
+import { insertVersion, type StoredSecretRow } from '../../src/secrets/store.ts'
 import { openStored } from '../../src/secrets/stored.ts'
 import { ACTIVE_KEY } from './keys.ts'
 
@@ -36,7 +36,9 @@ export async function keepSecrets(
 export async function lostOf(sql: Sql, keys: KeyWrapPort, kept: readonly Kept[]): Promise<string[]> {
   const outcomes = await Promise.all(
     kept.map(async ({ secretRef, content }) => {
-      const [row] = await selectLive(sql, secretRef)
+      const [row] = await sql<StoredSecretRow[]>`
+        select * from secrets.resource_secrets
+        where secret_ref = ${secretRef} and superseded_at is null and destroyed_at is null`
       const opened = row === undefined ? '' : (await openStored(row, keys)).toString()
       return opened === content ? [] : [secretRef]
     }),

@@ -9,9 +9,9 @@ import {
   SERVER,
   STAMP_OFFSET,
   screenFrame,
-} from '../parts/rdp-script.ts'
-import { median, tableOf } from '../parts/report.ts'
-import { Deframer, FrameReader, Tally } from '../parts/stream-reader.ts'
+} from '../relay-parts/rdp-script.ts'
+import { median, tableOf } from '../relay-parts/report.ts'
+import { Deframer, FrameReader, Tally } from '../relay-parts/stream-reader.ts'
 
 t.test('the fixed packets are whole, and take a relay to its active phase', async t => {
   const packets = Object.entries({ ...CLIENT, ...SERVER, CONNECTION_CONFIRM })
