@@ -11,14 +11,20 @@ command -v node >/dev/null || die 'node is not installed' 'install Node.js 18 or
 command -v npx >/dev/null || die 'npm is not installed' 'sudo apt-get install npm'
 [ "$(node -p 'Number(process.versions.node.split(".")[0]) >= 18')" = true ] || die "Node $(node --version) is too old" 'install Node.js 18 or newer'
 
+rap_install() {
+  local pnpm_version headers
+  pnpm_version=$(node -p 'require("./package.json").packageManager.split("@")[1].split("+")[0]')
+  # A native module is compiled against the headers of the Node that it will run in; npm brings them with it.
+  headers="$RAP_ROOT/node_modules/node-linux-$(node -p process.arch)"
+  npm_config_nodedir="$headers" npx --yes "pnpm@$pnpm_version" install --frozen-lockfile --reporter=append-only "$@" >&2 ||
+    die 'npm packages could not be installed' 'read the lines above; the npm registry must be reachable'
+}
+
 # The stamp names the lockfile that node_modules was made from.
 rap_stamp=$(cat pnpm-lock.yaml pnpm-workspace.yaml package.json packages/*/package.json services/*/package.json e2e/package.json scripts/package.json | sha256sum | cut -d' ' -f1)
 if [ "$(cat node_modules/.rap-stamp 2>/dev/null)" != "$rap_stamp" ] || [ ! -x node_modules/.bin/node ]; then
   say 'Installing npm packages (first time, or the lockfile changed) ...'
-  pnpm_version=$(node -p 'require("./package.json").packageManager.split("@")[1].split("+")[0]')
-  # A native module is compiled against the headers of the Node that it will run in; npm brings them with it.
-  rap_headers="$RAP_ROOT/node_modules/node-linux-$(node -p process.arch)"
-  npm_config_nodedir="$rap_headers" npx --yes "pnpm@$pnpm_version" install --frozen-lockfile --reporter=append-only >&2 || die 'npm packages could not be installed' 'read the lines above; the npm registry must be reachable'
+  rap_install
   [ -x node_modules/.bin/node ] || die "no Node 22 for this processor ($(uname -m))" 'RAP runs on Linux x64 and arm64'
   printf '%s' "$rap_stamp" > node_modules/.rap-stamp
 fi

@@ -55,6 +55,9 @@ export const debianPackages = [
     purposes: ['bench'],
   },
   { what: 'OpenSSL', provides: ['openssl'], packages: ['openssl'], purposes: ['test'] },
+  { what: 'compiler of native npm modules', provides: ['g++'], packages: ['g++'], purposes: ['test'] },
+  { what: 'make, for the same', provides: ['make'], packages: ['make'], purposes: ['test'] },
+  { what: 'Python, for the same', provides: ['python3'], packages: ['python3'], purposes: ['test'] },
   { what: 'HSM in software', provides: ['softhsm2-util'], packages: ['softhsm2'], purposes: ['test'] },
   { what: 'tools for HSMs', provides: ['pkcs11-tool'], packages: ['opensc'], purposes: ['test'] },
 ] as const satisfies readonly DebianPackage[]
