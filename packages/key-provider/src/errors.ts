@@ -23,6 +23,11 @@ export type KeyProviderErrorCode =
   | 'ERR_KEY_INPUT_LENGTH'
   | 'ERR_KEY_UNWRAP_FAILED'
 
+/** Whether an operator has to change something: all of them but a place of keys that does not answer now. */
+export function isKeyConfigurationError(error: unknown): boolean {
+  return error instanceof KeyProviderError && error.code !== 'ERR_KEY_UNAVAILABLE'
+}
+
 export type KeyProviderFacts = Readonly<Record<string, string | number>>
 
 export class KeyProviderError extends Error {

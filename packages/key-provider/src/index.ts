@@ -1,5 +1,10 @@
 export { ConfiguredSources, type SourceContext } from './configured-sources.ts'
-export { KeyProviderError, type KeyProviderErrorCode, type KeyProviderFacts } from './errors.ts'
+export {
+  isKeyConfigurationError,
+  KeyProviderError,
+  type KeyProviderErrorCode,
+  type KeyProviderFacts,
+} from './errors.ts'
 export { KeyRing, type WrappedKey } from './key-ring.ts'
 export { KEY_BYTES, type LocalKeyOptions, LocalKeyProvider } from './local/local-key.ts'
 export { type LocalKeySource, openLocalKey } from './local/open-local-key.ts'

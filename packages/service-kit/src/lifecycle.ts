@@ -34,6 +34,8 @@ export interface ServiceDefinition<T extends TObject> {
   main: (context: ServiceContext<T>) => Promise<ReadyFields | void>
   /** Rules between variables. */
   check?: LoadConfigOptions<T>['check']
+  /** Errors of the start that no restart cures, such as a key of another length: the process exits with 78. */
+  isConfigError?: (error: unknown) => boolean
   /** Field names of this service that its log may print. */
   logFields?: readonly string[]
   /** Time for an orderly end, in milliseconds; after it the process exits with 1. */
@@ -85,7 +87,7 @@ async function closeAll(closers: readonly [string, () => unknown][], logger: Log
  *
  * Exit codes: 0 after SIGTERM or SIGINT with everything closed; 1 when the start, a closer or the deadline failed, or
  * after an unhandled error; 78 when the environment is wrong, or would let secrets out in production (`leakingOptions`), with
- * one line for each variable on stderr; 128 + signal number when a second signal asks for the end at once.
+ * one line for each variable on stderr, or where what it names is (`isConfigError`); 128 + signal number when a second signal asks for the end at once.
  *
  * Before anything is read the process is hardened (`hardenProcess`): a core file of it holds no memory. Start scripts and
  * containers set `ulimit -c 0` all the same, so that there is none (docs/operations/configuration.md).
@@ -143,6 +145,6 @@ export async function runService<T extends TObject>(definition: ServiceDefinitio
     // A signal during the start aborts what main waits for; that end is an orderly one and already under way.
     if (isStopping) return
     logger.fatal({ event: 'service_start_failed', err: error }, 'service did not start')
-    await stop('start failed', 1)
+    await stop('start failed', definition.isConfigError?.(error) === true ? EXIT_CONFIG : 1)
   }
 }

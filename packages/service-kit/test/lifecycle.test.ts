@@ -70,6 +70,13 @@ t.test('a start that fails closes what was open and ends with 1', async t => {
   t.same(events, ['service_start_failed', 'service_stopping', 'closed', 'service_stopped'])
 })
 
+t.test('a start that fails over what the environment names ends with 78, in the same order', async t => {
+  const service = await start(t, { BEHAVIOUR: 'key is too short' })
+  t.same(await service.exited, { code: 78, signal: null })
+  const events = eventsOf(service.log()).map(line => line.event)
+  t.same(events, ['service_start_failed', 'service_stopping', 'closed', 'service_stopped'])
+})
+
 t.test('errors that nobody handles are logged and end the process with 1', async t => {
   for (const [behaviour, event] of [
     ['exception', 'uncaught_exception'],

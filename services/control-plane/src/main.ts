@@ -1,5 +1,5 @@
 import { readFile } from 'node:fs/promises'
-import { openLocalKey } from '@rap/key-provider'
+import { isKeyConfigurationError, openLocalKey } from '@rap/key-provider'
 import {
   buildHealthServer,
   connectPostgres,
@@ -24,6 +24,7 @@ await runService({
   name: 'control-plane',
   schema: configSchema,
   check: checkConfig,
+  isConfigError: isKeyConfigurationError,
   // A start may wait for its worker when the stop comes; afterwards connections are closed.
   shutdownTimeoutMs: 35_000,
   main,

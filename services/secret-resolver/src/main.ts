@@ -17,7 +17,7 @@ import { configSchema } from './config.ts'
 import { checkKeyConfig, openKeys } from './key-sources.ts'
 import { Housekeeping } from './master-keys/housekeeping.ts'
 import { activateConfigured } from './master-keys/register.ts'
-import { refuseUnusableKeys } from './master-keys/start-checks.ts'
+import { isLasting, refuseUnusableKeys } from './master-keys/start-checks.ts'
 import { readyCheck } from './readiness.ts'
 import { startSweeper } from './sweeper.ts'
 
@@ -32,6 +32,7 @@ await runService({
   name: SERVICE,
   schema: configSchema,
   check: checkKeyConfig,
+  isConfigError: isLasting,
   logFields: ['key_ids', 'verification'],
   main: async ({ config, logger, signal, onShutdown }) => {
     const { ring: keys, reload } = await openKeys(config, logger)

@@ -1,4 +1,4 @@
-import { KeyProviderError } from '@rap/key-provider'
+import { isKeyConfigurationError, KeyProviderError } from '@rap/key-provider'
 import type { Sql } from '@rap/service-kit'
 import { openSealingKey, SealingKeyError } from '../sealing/sealing-key.ts'
 import { selectSealingKeyOf, storedSealingKey } from '../sealing/store.ts'
@@ -29,6 +29,12 @@ export class MasterKeyError extends Error {
     this.code = code
     this.facts = { key_ids: keyIds }
   }
+}
+
+/** Whether the start fails for a reason that stays: a wrong or a lost key, not a place of keys that is away. */
+export function isLasting(error: unknown): boolean {
+  if (error instanceof MasterKeyError) return error.code !== 'ERR_MASTER_KEY_UNUSABLE'
+  return isKeyConfigurationError(error)
 }
 
 /** A master key that stored rows need, or that is active, and what is wrong with it. */
