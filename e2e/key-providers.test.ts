@@ -200,7 +200,8 @@ t.test('a vault that is sealed stops the start of a session, spends nothing, and
     keys.filter(({ opens }) => !opens).map(({ key_id }) => key_id),
     ['vault-main:v1'],
   )
-  t.match(platform.secretResolver.log(), /"reason":"ERR_KEY_UNAVAILABLE"/)
+  const told = /"source":"vault-main".*"reason":"sealed".*"code":"ERR_KEY_UNAVAILABLE"/
+  await waitFor(() => told.test(platform.secretResolver.log()), { what: 'the reason in the log' })
   transit.unseal()
   const session = await rap.sessions.start({ resourceId: underVault })
   await rap.sessions.terminate(session.id)

@@ -5,7 +5,7 @@ export {
   type KeyProviderErrorCode,
   type KeyProviderFacts,
 } from './errors.ts'
-export { KeyRing, type WrappedKey } from './key-ring.ts'
+export { KeyRing } from './key-ring.ts'
 export { KEY_BYTES, type LocalKeyOptions, LocalKeyProvider } from './local/local-key.ts'
 export { type LocalKeySource, openLocalKey } from './local/open-local-key.ts'
 export type { SourceLogger } from './logger.ts'
@@ -17,5 +17,6 @@ export {
   type KeyProvider,
   MAX_CONTEXT_BYTES,
   MAX_DATA_KEY_BYTES,
+  type WrappedKey,
 } from './provider.ts'
 export { type KeySource, singleKeySource } from './source.ts'

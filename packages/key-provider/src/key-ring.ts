@@ -1,13 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import { KeyProviderError } from './errors.ts'
-import { DATA_KEY_BYTES, type GeneratedDataKey, type KeyProvider } from './provider.ts'
+import { DATA_KEY_BYTES, type GeneratedDataKey, type KeyProvider, type WrappedKey } from './provider.ts'
 import type { KeySource } from './source.ts'
-
-export interface WrappedKey {
-  /** Store it beside `wrapped`: it finds the key again. */
-  readonly keyId: string
-  readonly wrapped: Buffer
-}
 
 /**
  * All keys of a service, found by the id that is stored beside what they wrapped.
@@ -75,12 +69,12 @@ export class KeyRing {
    * Wraps again with the key `toKeyId`; inside the place of the keys where both are one source's and it can do so.
    * INVARIANT: a data key that had to come here is zero when this returns or throws.
    */
-  async rewrap({ keyId, wrapped }: WrappedKey, toKeyId: string, context: Buffer): Promise<Buffer> {
+  async rewrap(from: WrappedKey, toKeyId: string, context: Buffer): Promise<Buffer> {
     const to = this.key(toKeyId)
-    if (to.rewrap !== undefined && this.#sourceOf(keyId) === this.#sourceOf(toKeyId)) {
-      return await to.rewrap(wrapped, context)
+    if (to.rewrap !== undefined && this.#sourceOf(from.keyId) === this.#sourceOf(toKeyId)) {
+      return await to.rewrap(from, context)
     }
-    const dataKey = await this.unwrap({ keyId, wrapped }, context)
+    const dataKey = await this.unwrap(from, context)
     try {
       return await to.wrap(dataKey, context)
     } finally {

@@ -16,6 +16,13 @@ export interface GeneratedDataKey {
   readonly wrapped: Buffer
 }
 
+/** Wrapped bytes, and the id of the key that they say wrapped them. */
+export interface WrappedKey {
+  /** Store it beside `wrapped`: it finds the key again. */
+  readonly keyId: string
+  readonly wrapped: Buffer
+}
+
 /**
  * One key-encryption key, wherever it lives.
  *
@@ -34,8 +41,11 @@ export interface KeyProvider {
   unwrap(wrapped: Buffer, context: Buffer): Promise<Buffer>
   /** Makes a data key where the key lives; a provider without it gets one of this process's random bytes. */
   generateDataKey?(context: Buffer): Promise<GeneratedDataKey>
-  /** Wraps again what an older key of the same source wrapped, so that the data key stays where the keys live. */
-  rewrap?(wrapped: Buffer, context: Buffer): Promise<Buffer>
+  /**
+   * Wraps again what another key of the same source wrapped, so that the data key stays where the keys live. Throws as
+   * `unwrap` of that other key does, also for bytes that yet another key of the source wrapped.
+   */
+  rewrap?(from: WrappedKey, context: Buffer): Promise<Buffer>
   describe(): KeyDescription
   /** `ok`, or a few words about what is wrong; never throws. */
   health(): Promise<string>

@@ -98,7 +98,7 @@ export function problemOfKeyProvider(error: unknown): ProblemError | undefined {
   if (!(error instanceof KeyProviderError)) return undefined
   return commonProblems.ERR_UPSTREAM_UNAVAILABLE({
     cause: error,
-    facts: { component: 'key_provider', reason: error.code, ...error.facts },
+    facts: { ...error.facts, component: 'key_provider', code: error.code },
   })
 }
 

@@ -33,7 +33,17 @@ await runService({
   schema: configSchema,
   check: checkKeyConfig,
   isConfigError: isLasting,
-  logFields: ['key_ids', 'verification'],
+  logFields: [
+    'key_ids',
+    'verification',
+    // What key sources say about themselves.
+    'source',
+    'ttl_s',
+    'left_s',
+    'renewable',
+    'retry_after_s',
+    'cause_code',
+  ],
   main: async ({ config, logger, signal, onShutdown }) => {
     const { ring: keys, reload } = await openKeys(config, logger)
     onShutdown('key ring', () => keys.destroy())

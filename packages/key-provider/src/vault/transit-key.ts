@@ -8,6 +8,7 @@ import {
   type KeyProvider,
   MAX_CONTEXT_BYTES,
   MAX_DATA_KEY_BYTES,
+  type WrappedKey,
 } from '../provider.ts'
 import { encodeBase64 } from './base64.ts'
 import { ciphertextVersion, keyIdOf, MAX_CIPHERTEXT_BYTES, unwrapFailed } from './ciphertext.ts'
@@ -87,11 +88,12 @@ export class TransitKey implements KeyProvider {
     }
   }
 
-  async rewrap(wrapped: Buffer, context: Buffer): Promise<Buffer> {
+  async rewrap({ keyId, wrapped }: WrappedKey, context: Buffer): Promise<Buffer> {
     this.#assertAlive()
     assertLength('wrapped key', wrapped.length, 1, MAX_CIPHERTEXT_BYTES)
     const contextText = this.#contextText(context)
-    if (ciphertextVersion(wrapped) === undefined) throw unwrapFailed(this.keyId)
+    const version = ciphertextVersion(wrapped)
+    if (version === undefined || keyIdOf(this.#options.source, version) !== keyId) throw unwrapFailed(keyId)
     await this.#assertUsable('wrap')
     return this.#own(
       await this.#opening(this.#options.api.rewrap(wrapped, contextText, this.#options.version)),

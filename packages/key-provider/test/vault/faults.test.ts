@@ -5,7 +5,7 @@ import type { TransitFault } from '@rap/testkit'
 import { freePort, startTransit } from '@rap/testkit'
 import t from 'tap'
 import { openVaultSource } from '../../src/vault/index.ts'
-import { CONTEXT, contractDesk, errorOf } from './helper.ts'
+import { CONTEXT, contractDesk, errorOf, under } from './helper.ts'
 
 interface Row {
   readonly fault: TransitFault
@@ -105,7 +105,7 @@ t.test('every fault ends in its code and reason, after as many tries as may help
   const calls = {
     encrypt: () => key.wrap(randomBytes(32), CONTEXT),
     decrypt: () => key.unwrap(wrapped, CONTEXT),
-    rewrap: () => newest.rewrap!(wrapped, CONTEXT),
+    rewrap: () => newest.rewrap!(under(wrapped), CONTEXT),
     datakey: () => newest.generateDataKey!(CONTEXT),
   }
   for (const [name, { fault, code, facts, tries }] of Object.entries(ROWS)) {
@@ -242,7 +242,7 @@ t.test('after destroy nothing is sent, and what is under way ends', async t => {
   for (const use of [
     () => key.wrap(randomBytes(32), CONTEXT),
     () => key.unwrap(wrapped, CONTEXT),
-    () => key.rewrap!(wrapped, CONTEXT),
+    () => key.rewrap!(under(wrapped), CONTEXT),
     () => key.generateDataKey!(CONTEXT),
     () => source.newestKeyId(),
     () => source.create!(),

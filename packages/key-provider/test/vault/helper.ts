@@ -6,7 +6,7 @@ import type { TransitServer } from '@rap/testkit'
 import { startTransit, type TransitOptions } from '@rap/testkit'
 import type { Test } from 'tap'
 import { Agent, request } from 'undici'
-import type { KeySource } from '../../src/index.ts'
+import type { KeySource, WrappedKey } from '../../src/index.ts'
 import { openVaultSource, type VaultSourceDeps, type VaultSourceOptions } from '../../src/vault/index.ts'
 
 /** A server with the HTTP API of Transit, and who may do everything there. */
@@ -35,6 +35,11 @@ export interface Desk {
   source(changes?: Partial<VaultSourceOptions>, deps?: VaultSourceDeps): Promise<KeySource>
   /** An AppRole with this policy, and options to log in with it. */
   appRole(policy: string, role?: Record<string, unknown>): Promise<VaultSourceOptions['auth']>
+}
+
+/** Wrapped bytes under the id of the version that they say; `name` is the source's. */
+export function under(wrapped: Buffer, name = 'main'): WrappedKey {
+  return { keyId: `${name}:${wrapped.toString().split(':')[1]}`, wrapped }
 }
 
 export const CONTEXT = Buffer.from('organization/resource/7')

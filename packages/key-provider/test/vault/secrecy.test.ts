@@ -4,7 +4,7 @@ import type { TransitFault } from '@rap/testkit'
 import { findSecret, newCanary } from '@rap/testkit'
 import pino from 'pino'
 import t from 'tap'
-import { CONTEXT, contractDesk, errorOf, expectDone, servicePolicy } from './helper.ts'
+import { CONTEXT, contractDesk, errorOf, expectDone, servicePolicy, under } from './helper.ts'
 
 /** Everything of a process that a person may come to read: log lines and errors with all that hangs on them. */
 function readable() {
@@ -84,7 +84,7 @@ t.test('no token, secret id, JWT or data key is in a log line or an error, whate
       const call = {
         encrypt: () => key.wrap(dataKey, CONTEXT),
         decrypt: () => key.unwrap(wrapped, CONTEXT),
-        rewrap: () => key.rewrap!(wrapped, CONTEXT),
+        rewrap: () => key.rewrap!(under(wrapped), CONTEXT),
         datakey: () => key.generateDataKey!(CONTEXT),
       }[use]
       for (const fault of echo(dataKey.toString())) {
@@ -120,7 +120,7 @@ t.test('a data key is in the plaintext of encrypt and in no other part of any re
   const dataKey = Buffer.from(newCanary())
   const wrapped = await key.wrap(dataKey, CONTEXT)
   const newest = source.key(await source.rotate!())!
-  const again = await newest.rewrap!(wrapped, CONTEXT)
+  const again = await newest.rewrap!(under(wrapped), CONTEXT)
   t.same(await newest.unwrap(again, CONTEXT), dataKey)
   await key.generateDataKey!(CONTEXT)
   for (const { path, headers, body } of desk.server.requests) {

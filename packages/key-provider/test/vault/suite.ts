@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto'
 import type { Test } from 'tap'
-import { CONTEXT, deskOn, errorOf, expectDone, policyOf, servicePolicy, type Target } from './helper.ts'
+import { CONTEXT, deskOn, errorOf, expectDone, policyOf, servicePolicy, type Target, under } from './helper.ts'
 
 /** What holds on every server with the Transit API, the contract server and a real Vault or OpenBao alike. */
 export async function transitSuite(t: Test, target: Target): Promise<void> {
@@ -111,12 +111,13 @@ export async function transitSuite(t: Test, target: Target): Promise<void> {
     const dataKey = randomBytes(32)
     const wrapped = await source.key('main:v1')!.wrap(dataKey, CONTEXT)
     const newest = source.key(await source.rotate!())!
-    const again = await newest.rewrap!(wrapped, CONTEXT)
+    const again = await newest.rewrap!(under(wrapped), CONTEXT)
     t.ok(again.toString().startsWith('vault:v2:'))
     t.same(await newest.unwrap(again, CONTEXT), dataKey)
     const failed = { code: 'ERR_KEY_UNWRAP_FAILED' }
-    await t.rejects(newest.rewrap!(wrapped, Buffer.from('elsewhere')), failed, 'another context')
-    await t.rejects(newest.rewrap!(Buffer.from('vault:v1:AAAA'), CONTEXT), failed, 'no ciphertext')
+    await t.rejects(newest.rewrap!(under(wrapped), Buffer.from('elsewhere')), failed, 'another context')
+    await t.rejects(newest.rewrap!({ keyId: 'main:v2', wrapped }, CONTEXT), failed, 'under the id of another version')
+    await t.rejects(newest.rewrap!(under(Buffer.from('vault:v1:AAAA')), CONTEXT), failed, 'no ciphertext')
     await t.rejects(newest.unwrap(again, Buffer.from('elsewhere')), failed)
   })
 
@@ -129,7 +130,7 @@ export async function transitSuite(t: Test, target: Target): Promise<void> {
     await expectDone(desk.api('POST', `${desk.mount}/keys/rap/config`, { min_decryption_version: 2 }))
     const archived = { code: 'ERR_KEY_VERSION_ARCHIVED', facts: { reason: 'archived' } }
     await t.rejects(source.key('main:v1')!.unwrap(wrapped, CONTEXT), archived)
-    await t.rejects(source.key('main:v2')!.rewrap!(wrapped, CONTEXT), archived)
+    await t.rejects(source.key('main:v2')!.rewrap!(under(wrapped), CONTEXT), archived)
     // The server itself would wrap with it, and never open that again.
     const later = await desk.source()
     await t.rejects(later.key('main:v1')!.wrap(randomBytes(32), CONTEXT), archived)
@@ -176,7 +177,7 @@ export async function transitSuite(t: Test, target: Target): Promise<void> {
         () => source.rotate!(),
         () => source.key('main:v1')!.wrap(randomBytes(32), CONTEXT),
         () => source.key('main:v1')!.unwrap(bytes, CONTEXT),
-        () => source.key('main:v1')!.rewrap!(bytes, CONTEXT),
+        () => source.key('main:v1')!.rewrap!(under(bytes), CONTEXT),
         () => source.key('main:v1')!.generateDataKey!(CONTEXT),
       ]) {
         await t.rejects(async () => await use(), refused)
@@ -233,7 +234,7 @@ export async function transitSuite(t: Test, target: Target): Promise<void> {
     const dataKey = randomBytes(32)
     const wrapped = await key.wrap(dataKey, CONTEXT)
     t.same(await key.unwrap(wrapped, CONTEXT), dataKey)
-    t.same(await key.unwrap(await key.rewrap!(wrapped, CONTEXT), CONTEXT), dataKey)
+    t.same(await key.unwrap(await key.rewrap!(under(wrapped), CONTEXT), CONTEXT), dataKey)
     const made = await key.generateDataKey!(CONTEXT)
     t.same(await key.unwrap(made.wrapped, CONTEXT), made.dataKey)
     t.equal(await source.health(), 'ok')

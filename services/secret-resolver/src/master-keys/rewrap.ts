@@ -67,7 +67,8 @@ export interface RewrapOptions {
  *
  * What is done is told by the rows themselves, so a runner that dies at any moment loses at most one batch, which is rolled
  * back, and the next runner goes on. Several runners share the rows (`for update skip locked`). A row that does not open is
- * reported and left as it is. Throws ProblemError ERR_MASTER_KEY_NONE_ACTIVE, ERR_MASTER_KEY_CHANGED, the signal's reason, and what the provider
+ * reported and left as it is. Throws ProblemError ERR_MASTER_KEY_NONE_ACTIVE, ERR_MASTER_KEY_CHANGED,
+ * KeyProviderError ERR_KEY_UNKNOWN where the active key is not configured here, the signal's reason, and what the provider
  * or the database says after several tries. INVARIANT: a row changes its key id and its wrapped bytes in one statement, and
  * only to a key that is still active when that commits.
  */
@@ -104,7 +105,10 @@ class RewrapRun {
   }
 
   static async begin(options: RewrapOptions): Promise<RewrapRun> {
-    return new RewrapRun(options, await planRewrap(options.sql, options.fromKeyIds))
+    const plan = await planRewrap(options.sql, options.fromKeyIds)
+    // Without the key to wrap with every row would look as if it did not open.
+    options.keys.key(plan.to_key_id)
+    return new RewrapRun(options, plan)
   }
 
   async toEnd(): Promise<RewrapResult> {

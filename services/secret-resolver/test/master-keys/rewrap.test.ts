@@ -115,6 +115,13 @@ t.test('rows of a lost key are named, and nothing waits for them', async t => {
   t.match(result, { rewrapped: 0, failed: 5, failures: [{ code: 'ERR_KEY_UNKNOWN', key_id: 'key-1' }] })
 })
 
+t.test('a runner without the active key does nothing, and says which key it lacks', async t => {
+  await stored(3)
+  const without = testKeys(['key-1'])
+  await t.rejects(rewrap({ sql, keys: without }), { code: 'ERR_KEY_UNKNOWN', facts: { key_id: 'key-2' } })
+  t.strictSame(await countByKey(sql), { 'key-1': 3 })
+})
+
 t.test('a runner that is stopped has done whole batches, and the next one does the rest', async t => {
   const kept = await stored(300)
   const stopping = new AbortController()
