@@ -21,6 +21,11 @@ export class KeyRing {
     return [...this.#sources.values()]
   }
 
+  /** The source of this name, or undefined. */
+  source(name: string): KeySource | undefined {
+    return this.#sources.get(name)
+  }
+
   /** The sources from now on. Those that are left out are destroyed; a source that stays must be the same object. */
   replaceSources(sources: readonly KeySource[]): void {
     const next = byName(sources)

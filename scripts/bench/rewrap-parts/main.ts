@@ -8,6 +8,7 @@ import { type Platform, type RunningProcess, startPlatform, startProcess, tempDi
 import postgres from 'postgres'
 import { Peer, type TargetPorts } from '../relay-parts/peer.ts'
 import { addTarget } from '../relay-parts/sessions.ts'
+import { quantile } from '../resolve-parts/measure.ts'
 import { storeSecrets } from './store.ts'
 
 const { values } = parseArgs({
@@ -193,8 +194,8 @@ function startSessions(platform: Platform, starter: { start(): Promise<string> }
     stop: async (): Promise<Starts> => {
       isStopping = true
       await running
-      times.sort((a, b) => a - b)
-      const at = (share: number) => round(times[Math.min(times.length - 1, Math.floor(times.length * share))] ?? 0)
+      const sorted = Float64Array.from(times).sort()
+      const at = (part: number) => round(quantile(sorted, part))
       return { started: times.length, failed, p50_ms: at(0.5), p99_ms: at(0.99) }
     },
   }

@@ -1,6 +1,7 @@
 import { appendAuditEvent, type PeerIdentity, type ProblemError, peerIdentity, type RapServer } from '@rap/service-kit'
 import type { FastifyRequest } from 'fastify'
 import type { Sql } from 'postgres'
+import { CONTROL_PLANE } from './control-plane.ts'
 import type { Admission } from './resolve/rate-limit.ts'
 
 /**
@@ -28,7 +29,7 @@ export function addStrangerRules(
 }
 
 function isControlPlane(caller: PeerIdentity | undefined): boolean {
-  return caller?.kind === 'service' && caller.id === 'control-plane'
+  return caller?.kind === CONTROL_PLANE.kind && caller.id === CONTROL_PLANE.id
 }
 
 function attemptOf(request: FastifyRequest) {

@@ -3,7 +3,8 @@ import { getCACertificates, setDefaultCACertificates } from 'node:tls'
 import { inspect } from 'node:util'
 import { findSecret, type KmsFault, type KmsKeyState, newCanary, startKms } from '@rap/testkit'
 import t from 'tap'
-import { generate, keyOf, kmsServer, openSource } from './kms.ts'
+import { keyOf } from '../support/key-of.ts'
+import { generate, kmsServer, openSource } from './kms.ts'
 
 const CONTEXT = Buffer.from('context')
 const kms = await kmsServer(t)

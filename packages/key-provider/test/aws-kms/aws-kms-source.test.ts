@@ -4,7 +4,8 @@ import { Value } from '@sinclair/typebox/value'
 import fc from 'fast-check'
 import t from 'tap'
 import { KeyRing } from '../../src/index.ts'
-import { AwsKmsSourceOptions, generate, keyOf, kmsServer, openSource } from './kms.ts'
+import { keyOf } from '../support/key-of.ts'
+import { AwsKmsSourceOptions, generate, kmsServer, openSource } from './kms.ts'
 
 const CONTEXT = Buffer.from('context')
 const kms = await kmsServer(t, { temporaryCredentials: true })

@@ -27,12 +27,6 @@ export async function openSource(
   return source
 }
 
-export function keyOf(source: KeySource): KeyProvider {
-  const key = source.key(source.name)
-  if (key === undefined) throw new TypeError('a source has the key of its own name')
-  return key
-}
-
 export async function generate(key: KeyProvider, context: Buffer): Promise<GeneratedDataKey> {
   if (key.generateDataKey === undefined) throw new TypeError('KMS makes data keys')
   return await key.generateDataKey(context)

@@ -1,6 +1,6 @@
 import { type SoftHsm, type SoftHsmToken, startSoftHsm } from '@rap/testkit'
 import type { Test } from 'tap'
-import type { KeyProvider, KeySource } from '../../src/index.ts'
+import type { KeySource } from '../../src/index.ts'
 import { openPkcs11Source, type Pkcs11SourceDeps, type Pkcs11SourceOptions } from '../../src/pkcs11/index.ts'
 
 /** SoftHSM reads its settings once in a process, so a test file has one, with all its tokens made before the first use. */
@@ -20,12 +20,6 @@ export async function openSource(t: Test, options: Pkcs11SourceOptions, deps?: P
   const source = await openPkcs11Source(options, deps)
   t.teardown(() => source.destroy())
   return source
-}
-
-export function keyOf(source: KeySource): KeyProvider {
-  const key = source.key(source.name)
-  if (key === undefined) throw new TypeError('a source has the key of its own name')
-  return key
 }
 
 /** Makes a key with the tool that operators use. */

@@ -4,7 +4,8 @@ import { join } from 'node:path'
 import { inspect } from 'node:util'
 import { findSecret, newCanary, startProcess, waitFor } from '@rap/testkit'
 import t from 'tap'
-import { create, keyOf, makeKey, openSource, optionsOf, softHsm } from './hsm.ts'
+import { keyOf } from '../support/key-of.ts'
+import { create, makeKey, openSource, optionsOf, softHsm } from './hsm.ts'
 
 const CONTEXT = Buffer.from('context')
 const hsm = await softHsm(t)

@@ -4,7 +4,8 @@ import fc from 'fast-check'
 import t from 'tap'
 import { KeyRing } from '../../src/index.ts'
 import { Pkcs11SourceOptions } from '../../src/pkcs11/index.ts'
-import { create, keyOf, makeKey, openSource, optionsOf, softHsm } from './hsm.ts'
+import { keyOf } from '../support/key-of.ts'
+import { create, makeKey, openSource, optionsOf, softHsm } from './hsm.ts'
 
 const CONTEXT = Buffer.from('context')
 const hsm = await softHsm(t)

@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import t from 'tap'
-import { create, keyOf, openSource, optionsOf, softHsm } from './hsm.ts'
+import { keyOf } from '../support/key-of.ts'
+import { create, openSource, optionsOf, softHsm } from './hsm.ts'
 
 const CONTEXT = Buffer.from('context')
 const hsm = await softHsm(t)

@@ -2,7 +2,8 @@ import { randomBytes } from 'node:crypto'
 import { fileURLToPath } from 'node:url'
 import { startProcess } from '@rap/testkit'
 import t from 'tap'
-import { create, keyOf, openSource, optionsOf, softHsm } from './hsm.ts'
+import { keyOf } from '../support/key-of.ts'
+import { create, openSource, optionsOf, softHsm } from './hsm.ts'
 
 const other = fileURLToPath(new URL('./other-process.ts', import.meta.url))
 

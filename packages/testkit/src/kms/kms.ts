@@ -1,8 +1,7 @@
 import { randomBytes, randomUUID } from 'node:crypto'
-import { createServer as createHttpServer, type IncomingMessage, type ServerResponse } from 'node:http'
-import { createServer as createHttpsServer } from 'node:https'
+import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
-import { createAuthority, issueCertificate } from '@rap/pki'
+import { createContractServer } from '../contract-server.ts'
 import { KmsRefusal, type Members } from './answers.ts'
 import { commit, type KmsFault } from './faults.ts'
 import { type KmsKey, type KmsKeyState, newKmsKey } from './keys.ts'
@@ -94,7 +93,13 @@ export async function startKms(options: KmsOptions = {}): Promise<KmsServer> {
     }
   }
 
-  const { server, caPem } = await newServer(options.tls === true, handle)
+  const { server, caPem } = await createContractServer(
+    { name: 'kms', tls: options.tls === true, dnsNames: ['localhost'], ipAddresses: ['127.0.0.1'] },
+    (request, response) => {
+      // A client that gave up is no trouble of the server.
+      handle(request, response).catch(() => response.destroy())
+    },
+  )
   await new Promise<void>(resolve => server.listen(0, '127.0.0.1', resolve))
   const { port } = server.address() as AddressInfo
   const keyOf = (arn: string): KmsKey => {
@@ -128,22 +133,6 @@ export async function startKms(options: KmsOptions = {}): Promise<KmsServer> {
         server.closeAllConnections()
       }),
   }
-}
-
-type Handler = (request: IncomingMessage, response: ServerResponse) => Promise<void>
-
-async function newServer(tls: boolean, handler: Handler) {
-  const listener = (request: IncomingMessage, response: ServerResponse): void => {
-    // A client that gave up is no trouble of the server.
-    handler(request, response).catch(() => response.destroy())
-  }
-  if (!tls) return { server: createHttpServer(listener), caPem: '' }
-  const now = new Date()
-  const authority = await createAuthority({ name: 'KMS contract server', days: 1, now })
-  const names = { commonName: 'kms', dnsNames: ['localhost'], ipAddresses: ['127.0.0.1'] }
-  const { certificatePem, keyPem } = await issueCertificate({ authority, ...names, usages: ['server'], now })
-  const server = createHttpsServer({ cert: certificatePem, key: keyPem }, listener)
-  return { server, caPem: authority.certificatePem }
 }
 
 function environmentOf({ accessKeyId, secretAccessKey, sessionToken }: KmsCredentials): Record<string, string> {

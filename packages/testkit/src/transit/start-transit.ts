@@ -1,9 +1,8 @@
 import { once } from 'node:events'
-import { createServer as createHttpServer, type IncomingMessage, type ServerResponse } from 'node:http'
-import { createServer as createHttpsServer } from 'node:https'
+import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { AddressInfo, Socket } from 'node:net'
 import { setTimeout as delay } from 'node:timers/promises'
-import { createAuthority, issueCertificate } from '@rap/pki'
+import { createContractServer } from '../contract-server.ts'
 import { TestkitError } from '../errors.ts'
 import { type Answer, bodyOf, type Members } from './answers.ts'
 import { KubernetesEngine } from './auth-methods.ts'
@@ -69,7 +68,10 @@ export async function startTransit(options: TransitOptions = {}): Promise<Transi
   const listener = (message: IncomingMessage, response: ServerResponse) => {
     void serve(message, response, { core, faults, requests }).catch(() => message.socket.destroy())
   }
-  const { server, caPem } = await makeServer(options.plain === true, listener)
+  const { server, caPem } = await createContractServer(
+    { name: 'transit', tls: options.plain !== true, ipAddresses: ['127.0.0.1'] },
+    listener,
+  )
   server.on('connection', (socket: Socket) => {
     sockets.add(socket)
     socket.once('close', () => sockets.delete(socket))
@@ -108,20 +110,6 @@ export async function startTransit(options: TransitOptions = {}): Promise<Transi
       await once(server, 'close')
     },
   }
-}
-
-async function makeServer(isPlain: boolean, listener: (message: IncomingMessage, response: ServerResponse) => void) {
-  if (isPlain) return { server: createHttpServer(listener), caPem: '' }
-  const now = new Date()
-  const authority = await createAuthority({ name: 'Transit test authority', days: 2, now })
-  const { certificatePem, keyPem } = await issueCertificate({
-    authority,
-    commonName: 'transit',
-    usages: ['server'],
-    ipAddresses: ['127.0.0.1'],
-    now,
-  })
-  return { server: createHttpsServer({ cert: certificatePem, key: keyPem }, listener), caPem: authority.certificatePem }
 }
 
 interface Serving {

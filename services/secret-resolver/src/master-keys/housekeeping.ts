@@ -42,7 +42,8 @@ export class Housekeeping {
   static async start(options: HousekeepingOptions): Promise<Housekeeping> {
     const housekeeping = new Housekeeping(options)
     await housekeeping.#beat()
-    housekeeping.#next()
+    // A re-wrap that the last run left is gone on with; the rest was done by the start, and is done again by the first round.
+    housekeeping.kickRewrap()
     return housekeeping
   }
 

@@ -78,7 +78,7 @@ export async function activateConfigured(
   { sql, keys }: KeyDeps,
   actor: KeyActor = SERVICE_ACTOR,
 ): Promise<Activation> {
-  const source = keys.sources.find(({ name }) => name === sourceName)
+  const source = keys.source(sourceName)
   if (source === undefined) throw new KeyProviderError('ERR_KEY_UNKNOWN', 'no key source has this name')
   const [current] = await selectActiveKey(sql)
   if (current?.source === sourceName) return 'active_already'

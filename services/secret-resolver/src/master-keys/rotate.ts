@@ -20,8 +20,7 @@ export async function rotateKey(
   actor: KeyActor,
 ): Promise<{ previous_key_id: string | null; active_key_id: string }> {
   const { sql, keys } = deps
-  const source = keys.sources.find(({ name }) => name === sourceName)
-  if (source === undefined) throw problems.ERR_MASTER_KEY_SOURCE_UNKNOWN({ extras: { source: sourceName } })
+  const source = requireSource(deps, sourceName)
   await refuseMissing(deps, sourceName)
   const keyId = await nextKeyId(source, deps)
   await registerKey(keyId, source, deps)
@@ -53,10 +52,15 @@ async function refuseMissing({ sql }: { sql: Parameters<typeof instancesWithout>
   if (missing.length > 0) throw problems.ERR_MASTER_KEY_NOT_EVERYWHERE({ extras: { source, missing_on: missing } })
 }
 
+function requireSource({ keys }: Pick<KeyDeps, 'keys'>, name: string): KeySource {
+  const source = keys.source(name)
+  if (source === undefined) throw problems.ERR_MASTER_KEY_SOURCE_UNKNOWN({ extras: { source: name } })
+  return source
+}
+
 /** Makes the key material of a configured source. Throws ProblemError, KeyProviderError ERR_KEY_EXISTS and others. */
 export async function createKey(sourceName: string, deps: KeyDeps, actor: KeyActor): Promise<{ key_id: string }> {
-  const source = deps.keys.sources.find(({ name }) => name === sourceName)
-  if (source === undefined) throw problems.ERR_MASTER_KEY_SOURCE_UNKNOWN({ extras: { source: sourceName } })
+  const source = requireSource(deps, sourceName)
   if (source.create === undefined) {
     throw new KeyProviderError('ERR_KEY_CONFIGURATION', 'keys of this source are made with the tools of its provider', {
       key_id: sourceName,

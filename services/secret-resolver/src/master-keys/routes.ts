@@ -1,6 +1,7 @@
 import { KeyProviderError } from '@rap/key-provider'
 import { type RapServer, requireIdentity } from '@rap/service-kit'
 import { Type } from '@sinclair/typebox'
+import { actor, CONTROL_PLANE, Uuid } from '../control-plane.ts'
 import { problems } from '../errors.ts'
 import type { KeyActor } from './audit.ts'
 import { listRewraps, orderRewrap, readRewrap } from './jobs.ts'
@@ -10,14 +11,11 @@ import { retireKey } from './retire.ts'
 import { planRewrap } from './rewrap.ts'
 import { rotateKey } from './rotate.ts'
 
-const Uuid = Type.String({ pattern: '^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$' })
-const RequestId = Type.String({ minLength: 1, maxLength: 64, pattern: '^[A-Za-z0-9._-]+$' })
 const Name = Type.String({ minLength: 1, maxLength: 128, pattern: '^[A-Za-z0-9][A-Za-z0-9._:-]*$' })
-const actor = { actor_user_id: Uuid, request_id: RequestId }
 
 /** Master keys, for the control plane; no key material goes in or out. */
 export function addMasterKeyRoutes(app: RapServer, deps: KeyDeps & { readonly kickRewrap: () => void }): void {
-  const onRequest = requireIdentity({ kind: 'service', id: 'control-plane' })
+  const onRequest = requireIdentity(CONTROL_PLANE)
 
   app.get('/v1/master-keys', { onRequest }, async () => await reportKeys(deps))
 

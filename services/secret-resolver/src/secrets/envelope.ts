@@ -1,9 +1,9 @@
 import { createCipheriv, createHash, randomBytes, webcrypto } from 'node:crypto'
+import { DATA_KEY_BYTES } from '@rap/key-provider'
 import { type KeyWrapPort, unwrapKey } from './key-wrap.ts'
 
 /** The one content cipher; stored in every row, so that a second one could be told apart. */
 export const ENVELOPE_ALGORITHM = 'AES-256-GCM'
-const DATA_KEY_BYTES = 32
 /** NIST SP 800-38D 8.2.2: a random nonce; a data key encrypts once, so the pair is never used twice. */
 const NONCE_BYTES = 12
 const TAG_BYTES = 16

@@ -3,7 +3,7 @@ import { KeyProviderError, type KeyRing, type WrappedKey } from '@rap/key-provid
 /** What this service asks of its key ring; a `KeyRing` fits, whatever provider stands behind it. */
 export type KeyWrapPort = Pick<
   KeyRing,
-  'has' | 'key' | 'wrap' | 'generateDataKey' | 'unwrap' | 'rewrap' | 'health' | 'sources'
+  'has' | 'key' | 'wrap' | 'generateDataKey' | 'unwrap' | 'rewrap' | 'health' | 'source' | 'sources'
 >
 
 /** The key is not in the ring or archived, or the wrapped bytes are not of this key and context: waiting does not help. */

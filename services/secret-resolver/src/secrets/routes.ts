@@ -1,5 +1,6 @@
 import { type RapServer, requireIdentity } from '@rap/service-kit'
 import { Type } from '@sinclair/typebox'
+import { actor, CONTROL_PLANE, Uuid } from '../control-plane.ts'
 import { problems } from '../errors.ts'
 import { MAX_SEALED_CHARACTERS } from '../sealing/sealed-secret.ts'
 import { activeSealingJwk } from '../sealing/store.ts'
@@ -7,20 +8,18 @@ import { SECRET_SLOT, secretRefOf } from './secret-ref.ts'
 import { selectLiveMetadata, selectVersions } from './store.ts'
 import { deleteSecret, rollbackSecret, type WriteDeps, writeSecret } from './write.ts'
 
-const Uuid = Type.String({ pattern: '^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$' })
-const RequestId = Type.String({ minLength: 1, maxLength: 64, pattern: '^[A-Za-z0-9._-]+$' })
 const Version = Type.Integer({ minimum: 0, maximum: 2_147_483_646 })
 
 const SecretParams = Type.Object({ organization_id: Uuid, resource_id: Uuid })
 /** Who the control plane acts for; `expected_version` is the version in force that this caller has seen, 0 for none. */
-const order = { actor_user_id: Uuid, request_id: RequestId, expected_version: Type.Optional(Version) }
+const order = { ...actor, expected_version: Type.Optional(Version) }
 const WriteBody = Type.Object({ sealed: Type.String({ minLength: 1, maxLength: MAX_SEALED_CHARACTERS }), ...order })
 const DeleteBody = Type.Object(order)
 const RollbackBody = Type.Object({ to_version: Type.Integer({ minimum: 1, maximum: 2_147_483_646 }), ...order })
 
 /** What the control plane may do; INVARIANT: no route of this file answers with anything that was decrypted. */
 export function addSecretRoutes(app: RapServer, deps: WriteDeps): void {
-  const onRequest = requireIdentity({ kind: 'service', id: 'control-plane' })
+  const onRequest = requireIdentity(CONTROL_PLANE)
   const path = `/v1/secrets/:organization_id/:resource_id/${SECRET_SLOT}`
 
   app.get('/v1/sealing-key', { onRequest }, async () => await activeSealingJwk(deps))

@@ -29,6 +29,7 @@ export async function useKeys(sql: Sql, keys: KeyWrapPort, active = ACTIVE_KEY):
 export function withKeys(keys: KeyWrapPort, change: Partial<KeyWrapPort>): KeyWrapPort {
   return {
     sources: keys.sources,
+    source: name => (change.sources ?? keys.sources).find(source => source.name === name),
     has: id => keys.has(id),
     key: id => keys.key(id),
     health: () => keys.health(),
