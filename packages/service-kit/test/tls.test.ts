@@ -151,7 +151,7 @@ t.test('TLS files are checked before they are used', async t => {
 t.test('no TLS file error holds key material', async t => {
   const { files } = await tlsDirectory(t)
   const pem = await readFile(files.keyFile, 'utf8')
-  await writeFile(files.keyFile, pem.replace(/[A-Za-z]{3}\n/, '!!!\n'))
+  await writeFile(files.keyFile, pem.replace(/.{3}\n(?=-----END)/, '!!!\n'))
   const error = await loadTlsFiles(files).catch((error: unknown) => error)
   t.match(error, { code: 'ERR_TLS_FILE_INVALID' })
   t.equal((error as Error).cause, undefined)

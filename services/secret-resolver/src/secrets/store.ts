@@ -104,7 +104,11 @@ export function supersedeVersion(sql: Db, secretRef: string, version: number) {
     returning version`
 }
 
-/** Answers no row where another writer has taken the version number. */
+/**
+ * Answers no row where another writer has taken the version number or its place in force.
+ *
+ * The conflict names no index: with one named, a writer that loses on the other one fails instead of being told.
+ */
 export function insertVersion(sql: Db, { envelope, ...row }: NewVersion) {
   return sql<SecretMetadata[]>`
     insert into secrets.resource_secrets (
@@ -115,7 +119,7 @@ export function insertVersion(sql: Db, { envelope, ...row }: NewVersion) {
       ${envelope.nonce}, ${envelope.keyId}, ${envelope.sealedKeyId}, ${envelope.algorithm}, ${envelope.wrappedDataKey},
       ${sql.json({ protocol: 'rdp', payload_version: 1 })}, ${envelope.payloadSha256}, ${row.createdBy}
     )
-    on conflict (secret_ref, version) do nothing
+    on conflict do nothing
     returning secret_ref, version, key_id, algorithm, payload_sha256, created_at, created_by`
 }
 
