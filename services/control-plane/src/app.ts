@@ -1,6 +1,5 @@
 import fastifyCookie from '@fastify/cookie'
 import fastifyRateLimit from '@fastify/rate-limit'
-import type { KeyProvider } from '@rap/key-provider'
 import {
   buildServer,
   isProduction,
@@ -22,9 +21,11 @@ import type { Config } from './config.ts'
 import type { Context } from './context.ts'
 import { type Identify, identifyByCertificate } from './http/peer.ts'
 import { refuseBrokenText } from './http/text.ts'
+import type { KeyWrapping } from './keys/wrapping.ts'
 import type { MasterKeysPort } from './master-keys/keeper.ts'
 import { masterKeyRoutes } from './master-keys/routes.ts'
 import { organizationRoutes } from './organizations/routes.ts'
+import { trustBundleRoutes } from './platform-ca/bundle-routes.ts'
 import { portalRoutes } from './portal/routes.ts'
 import { resourceRoutes } from './resources/routes.ts'
 import type { ResolverPort } from './secrets/resolver.ts'
@@ -52,8 +53,8 @@ export interface AppDeps {
   readonly sql: Sql
   readonly redis: Redis
   readonly logger: Logger
-  /** Wraps the signing keys at rest. */
-  readonly signingKeyWrapper: KeyProvider
+  /** Wraps signing keys and authorities at rest. */
+  readonly keys: KeyWrapping
   readonly resolver: ResolverPort
   readonly masterKeys: MasterKeysPort
   /** CA certificates of the platform, PEM: they are published. */
@@ -84,7 +85,7 @@ export interface ControlPlane {
 /** Puts the control plane together: signing keys and the first user are there afterwards, and nothing listens yet. */
 export async function buildApp(config: Config, deps: AppDeps): Promise<ControlPlane> {
   const { sql, redis, logger, signal } = deps
-  const signing = new SigningKeys(sql, deps.signingKeyWrapper)
+  const signing = new SigningKeys(sql, deps.keys)
   await signing.ensure()
   await bootstrap({ config, sql, logger })
   const events = await StateEvents.open(sql, logger)
@@ -157,7 +158,8 @@ async function buildPublicApp(ctx: Context, deps: AppDeps): Promise<RapServer> {
   sessionEventRoutes(app, ctx)
   workerRoutes(app, ctx)
   auditRoutes(app, ctx)
-  trustRoutes(app, ctx, deps.trustBundlePem)
+  trustRoutes(app, ctx)
+  trustBundleRoutes(app, ctx, deps.trustBundlePem)
   if (config.PORTAL_DIR !== undefined) await portalRoutes(app, config.PORTAL_DIR)
   return app
 }

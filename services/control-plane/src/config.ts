@@ -78,11 +78,20 @@ export const configSchema = Type.Object({
     default: 'rap-platform-ca:v1',
     maxLength: 128,
   }),
-  CONTROL_PLANE_SIGNING_KEY_ENCRYPTION_KEY_FILE: Env.path({
-    description: 'File with the 256-bit key (base64) that wraps the signing keys at rest',
-  }),
+  CONTROL_PLANE_SIGNING_KEY_ENCRYPTION_KEY_FILE: Type.Optional(
+    Env.path({
+      description:
+        'File with the 256-bit key (base64) that wraps signing keys and authorities at rest; or a key of CONTROL_PLANE_KEY_PROVIDERS_FILE',
+    }),
+  ),
+  CONTROL_PLANE_KEY_PROVIDERS_FILE: Type.Optional(
+    Env.path({
+      description: 'File that names further keys: in files, in Vault or OpenBao, in an HSM, in AWS KMS',
+      example: '/etc/rap/key-providers.json',
+    }),
+  ),
   CONTROL_PLANE_SIGNING_KEY_ENCRYPTION_KEY_ID: Env.string({
-    description: 'Name of that key; stored with every signing key that it wraps',
+    description: 'Name of the key that wraps new ones; stored with everything that it wraps',
     default: 'signing-key-wrap:v1',
     pattern: '^[A-Za-z0-9][A-Za-z0-9._:-]{0,127}$',
   }),
@@ -140,6 +149,12 @@ export function checkConfig(config: Config, problem: (variable: string, message:
   }
   if ((config.BOOTSTRAP_ADMIN_EMAIL === undefined) !== (config.BOOTSTRAP_ADMIN_PASSWORD_FILE === undefined)) {
     problem('BOOTSTRAP_ADMIN_PASSWORD_FILE', 'is set together with BOOTSTRAP_ADMIN_EMAIL or not at all')
+  }
+  if (
+    config.CONTROL_PLANE_SIGNING_KEY_ENCRYPTION_KEY_FILE === undefined &&
+    config.CONTROL_PLANE_KEY_PROVIDERS_FILE === undefined
+  ) {
+    problem('CONTROL_PLANE_SIGNING_KEY_ENCRYPTION_KEY_FILE', 'this or CONTROL_PLANE_KEY_PROVIDERS_FILE must be set')
   }
   for (const origin of config.CONTROL_PLANE_PUBLIC_ORIGINS) {
     if (!URL.canParse(origin) || new URL(origin).origin !== origin) {

@@ -1,12 +1,11 @@
 import { readFile } from 'node:fs/promises'
-import { isKeyConfigurationError, openLocalKey } from '@rap/key-provider'
+import { isKeyConfigurationError } from '@rap/key-provider'
 import {
   buildHealthServer,
   connectPostgres,
   connectRedis,
   createMetrics,
   internalAgent,
-  isProduction,
   type RapServer,
   runService,
   type ServiceContext,
@@ -15,10 +14,11 @@ import {
 import { buildApp } from './app.ts'
 import { checkConfig, configSchema } from './config.ts'
 import { prepareDatabase } from './database.ts'
+import { openKeyWrapping } from './keys/wrapping.ts'
 import { HttpMasterKeys } from './master-keys/keeper.ts'
+import { readTrustBundle } from './platform-ca/bundle-file.ts'
 import { HttpResolver } from './secrets/resolver.ts'
 import { ResolverClient } from './secrets/resolver-client.ts'
-import { readTrustBundle } from './trust/trust-bundle.ts'
 
 await runService({
   name: 'control-plane',
@@ -43,12 +43,8 @@ async function main({ config, logger, signal, onShutdown }: ServiceContext<typeo
   const redis = connectRedis(config.REDIS_URL, { name: 'rap-control-plane', logger })
   onShutdown('redis', () => redis.disconnect())
 
-  const wrapper = await openLocalKey({
-    keyId: config.CONTROL_PLANE_SIGNING_KEY_ENCRYPTION_KEY_ID,
-    file: config.CONTROL_PLANE_SIGNING_KEY_ENCRYPTION_KEY_FILE,
-    allowOpenPermissions: !isProduction(config.APP_ENV),
-  })
-  onShutdown('signing-key-wrapper', () => wrapper.destroy())
+  const keys = await openKeyWrapping(config, logger)
+  onShutdown('keys', () => keys.destroy())
 
   const ca = await readFile(config.RAP_PLATFORM_CA_FILE)
   const platform = {
@@ -86,7 +82,7 @@ async function main({ config, logger, signal, onShutdown }: ServiceContext<typeo
     sql,
     redis,
     logger,
-    signingKeyWrapper: wrapper,
+    keys,
     resolver: new HttpResolver(resolver),
     masterKeys: new HttpMasterKeys(resolver),
     trustBundlePem: readTrustBundle(ca),

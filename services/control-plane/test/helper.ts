@@ -1,6 +1,6 @@
 import { createHash, generateKeyPairSync, randomBytes, randomUUID } from 'node:crypto'
 import { hash } from '@node-rs/argon2'
-import { LocalKeyProvider } from '@rap/key-provider'
+import { KeyRing, LocalKeyProvider, singleKeySource } from '@rap/key-provider'
 import { createAuthority, issueCertificate } from '@rap/pki'
 import {
   connectPostgres,
@@ -26,6 +26,7 @@ import type { Caller } from '../src/auth/caller.ts'
 import { newToken } from '../src/auth/opaque-tokens.ts'
 import { checkConfig, configSchema } from '../src/config.ts'
 import { prepareDatabase } from '../src/database.ts'
+import { type KeyWrapping, wrappingBy } from '../src/keys/wrapping.ts'
 import { HttpMasterKeys } from '../src/master-keys/keeper.ts'
 import type { Role } from '../src/organizations/permissions.ts'
 import type { ResolverPort, SecretMetadata, SecretPlace, SecretVersions } from '../src/secrets/resolver.ts'
@@ -160,6 +161,12 @@ export interface CallOptions {
   readonly headers?: Record<string, string>
 }
 
+/** A fresh key that wraps private keys at rest. */
+export function newWrapping(): KeyWrapping {
+  const key = new LocalKeyProvider({ keyId: 'test', key: randomBytes(32), provider: 'env' })
+  return wrappingBy(new KeyRing([singleKeySource(key)]), key.keyId)
+}
+
 /** Postgres and Redis of one test file, and instances of the control plane on them. */
 export class Stand {
   readonly postgres: PostgresServer
@@ -170,7 +177,7 @@ export class Stand {
   /** As the control plane's own role. */
   readonly sql: Sql
   readonly redis: Redis
-  readonly signingKeyWrapper: LocalKeyProvider
+  readonly keys = newWrapping()
   readonly resolver = new MemoryResolver()
   #log = ''
   readonly #closers: (() => unknown)[] = []
@@ -187,7 +194,6 @@ export class Stand {
     this.resolverUrl = servers.urls.secretResolver
     this.sql = connectPostgres(this.url, { max: 20, applicationName: 'test' })
     this.redis = connectRedis(this.redisServer.url, { name: 'test', logger: this.logger() })
-    this.signingKeyWrapper = new LocalKeyProvider({ keyId: 'test', key: randomBytes(32), provider: 'env' })
   }
 
   /** Everything that the instances logged. */
@@ -217,7 +223,7 @@ export class Stand {
       sql,
       redis,
       logger,
-      signingKeyWrapper: this.signingKeyWrapper,
+      keys: this.keys,
       resolver: this.resolver,
       masterKeys: new HttpMasterKeys(
         new ResolverClient({ baseUrl: 'https://localhost:1', agent: await agent, logger }),
@@ -330,7 +336,6 @@ export class Stand {
 
   async close(): Promise<void> {
     for (const close of this.#closers.reverse()) await close()
-    this.signingKeyWrapper.destroy()
     this.redis.disconnect()
     await this.sql.end({ timeout: 5 })
     await this.redisServer.stop()

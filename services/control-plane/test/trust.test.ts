@@ -1,10 +1,8 @@
-import { randomBytes } from 'node:crypto'
-import { LocalKeyProvider } from '@rap/key-provider'
 import { keyLookupOf, publicJwkOf, verifyToken } from '@rap/token-claims'
 import { generateKeyPair } from 'jose'
 import t from 'tap'
 import { SigningKeys } from '../src/trust/signing-keys.ts'
-import { newJkt, startStand } from './helper.ts'
+import { newJkt, newWrapping, startStand } from './helper.ts'
 
 const stand = await startStand(t)
 const instance = await stand.build()
@@ -104,14 +102,13 @@ t.test('a private key is in the database only wrapped, and bound to its row', as
     const wrapped = Buffer.from(row.wrapped_private_key.wrapped, 'base64')
     t.notOk(wrapped.includes(Buffer.from('2a864886f70d010101', 'hex')), 'no PKCS#8 of an RSA key')
   }
-  const other = new LocalKeyProvider({ keyId: 'test', key: randomBytes(32), provider: 'env' })
-  await t.rejects(new SigningKeys(stand.sql, other).active(), 'another wrapping key')
+  await t.rejects(new SigningKeys(stand.sql, newWrapping()).active(), 'another wrapping key')
   const swapped = await stand.freshDatabase()
-  const keys = new SigningKeys(swapped.sql, stand.signingKeyWrapper)
+  const keys = new SigningKeys(swapped.sql, stand.keys)
   await keys.ensure()
   await swapped.sql`
     update rap.signing_keys set wrapped_private_key = ${swapped.sql.json((next ?? active)!.wrapped_private_key)} where state = 'active'`
-  await t.rejects(new SigningKeys(swapped.sql, stand.signingKeyWrapper).active(), 'the wrapped key of another row')
+  await t.rejects(new SigningKeys(swapped.sql, stand.keys).active(), 'the wrapped key of another row')
 })
 
 t.test('a key that is not in the set verifies nothing', async t => {

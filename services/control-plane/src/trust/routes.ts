@@ -20,12 +20,6 @@ const Jwk = Type.Object({
   use: Type.Literal('sig'),
 })
 
-const TrustBundle = Type.Object({
-  ref: Type.String({ description: 'Name and version, as in tls_ca_ref of candidates' }),
-  format: Type.Literal('pem'),
-  certificates: Type.String({ description: 'CA certificates, PEM' }),
-})
-
 /**
  * The key set: public, and also on the internal listener, so that services need no authority but the platform's to fetch it.
  */
@@ -48,24 +42,11 @@ export function keySetRoute(app: RapServer, ctx: Context): void {
   )
 }
 
-/** The key set, the trust bundle, and the rotation of signing keys. */
-export function trustRoutes(app: RapServer, ctx: Context, trustBundlePem: string): void {
+/** The key set, and the rotation of signing keys. */
+export function trustRoutes(app: RapServer, ctx: Context): void {
   const tags = TAGS
 
   keySetRoute(app, ctx)
-
-  app.get(
-    '/v1/trust-bundle',
-    { schema: { tags, summary: 'The CA that signs direct workers', response: { 200: TrustBundle } } },
-    async (_request, reply) => {
-      reply.header('cache-control', `public, max-age=${JWKS_MAX_AGE_SECONDS}`)
-      return {
-        ref: ctx.config.DATA_PLANE_DIRECT_WORKER_TLS_CA_REF,
-        format: 'pem' as const,
-        certificates: trustBundlePem,
-      }
-    },
-  )
 
   app.post(
     '/v1/signing-keys/rotate',

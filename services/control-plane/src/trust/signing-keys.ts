@@ -1,7 +1,7 @@
-import type { KeyProvider } from '@rap/key-provider'
 import type { Sql, TransactionSql } from '@rap/service-kit'
 import { type KeyLookup, type KeySet, publicJwkOf, type SigningKey } from '@rap/token-claims'
 import { type CryptoKey, generateKeyPair, importJWK, type JWK } from 'jose'
+import type { KeyWrapping, StoredKey } from '../keys/wrapping.ts'
 
 /** Bits of a signing key (NIST SP 800-57 part 1: 128-bit strength). */
 const MODULUS_BITS = 3072
@@ -12,18 +12,10 @@ export const RETIRING_MINUTES = 10
 
 type Db = Sql | TransactionSql
 
-/** Who wraps the private halves at rest. */
-type KeyWrapper = Pick<KeyProvider, 'keyId' | 'wrap' | 'unwrap'>
-
-interface WrappedKey {
-  readonly key_id: string
-  readonly wrapped: string
-}
-
 interface SigningKeyRow {
   readonly kid: string
   readonly public_jwk: JWK
-  readonly wrapped_private_key: WrappedKey | null
+  readonly wrapped_private_key: StoredKey | null
 }
 
 /**
@@ -34,14 +26,14 @@ interface SigningKeyRow {
  */
 export class SigningKeys {
   readonly #sql: Sql
-  readonly #wrapper: KeyWrapper
+  readonly #keys: KeyWrapping
   /** Unwrapped keys by kid; a handful at most, since every rotation forgets the others. */
   readonly #private = new Map<string, CryptoKey>()
   readonly #public = new Map<string, CryptoKey>()
 
-  constructor(sql: Sql, wrapper: KeyWrapper) {
+  constructor(sql: Sql, keys: KeyWrapping) {
     this.#sql = sql
-    this.#wrapper = wrapper
+    this.#keys = keys
   }
 
   /** Makes the first two keys where there are none; safe in several instances at once. */
@@ -122,8 +114,7 @@ export class SigningKeys {
     const jwk = await publicJwkOf(publicKey)
     const encoded = Buffer.from(await crypto.subtle.exportKey('pkcs8', privateKey))
     try {
-      const wrapped = await this.#wrapper.wrap(encoded, contextOf(jwk.kid))
-      const stored: WrappedKey = { key_id: this.#wrapper.keyId, wrapped: wrapped.toString('base64') }
+      const stored = await this.#keys.wrap(encoded, contextOf(jwk.kid))
       await db`
         insert into rap.signing_keys (kid, state, public_jwk, wrapped_private_key)
         values (${jwk.kid}, 'next', ${db.json(jwk as never)}, ${db.json(stored as never)})`
@@ -135,9 +126,7 @@ export class SigningKeys {
 
   async #open({ kid, wrapped_private_key: stored }: SigningKeyRow): Promise<CryptoKey> {
     if (stored === null) throw new Error('signing key has no private half')
-    if (stored.key_id !== this.#wrapper.keyId)
-      throw new Error(`signing key is wrapped with another key: ${stored.key_id}`)
-    const encoded = await this.#wrapper.unwrap(Buffer.from(stored.wrapped, 'base64'), contextOf(kid))
+    const encoded = await this.#keys.unwrap(stored, contextOf(kid))
     try {
       const algorithm = { name: 'RSASSA-PKCS1-v1_5', hash: 'SHA-256' }
       return await crypto.subtle.importKey('pkcs8', new Uint8Array(encoded), algorithm, false, ['sign'])

@@ -1,6 +1,6 @@
 import { createAuthority, issueCertificate } from '@rap/pki'
 import t from 'tap'
-import { readTrustBundle } from '../../src/trust/trust-bundle.ts'
+import { readTrustBundle } from '../../src/platform-ca/bundle-file.ts'
 
 const now = new Date()
 const first = await createAuthority({ name: 'first', days: 1, now })
