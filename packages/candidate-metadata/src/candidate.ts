@@ -31,7 +31,10 @@ export const Candidate = Type.Object({
 })
 export type Candidate = Static<typeof Candidate>
 
-/** True in APP_ENV `production` and `prod`, and on the client in `environment` likewise. */
+/** The environments in which less than production trust may do; every other name, in any spelling, is production. */
+export const NON_PRODUCTION_ENVIRONMENTS: readonly string[] = ['development', 'smoke', 'test']
+
+/** True for APP_ENV, and on the client for `environment`, unless it is one of the listed names to the letter. */
 export function isProductionEnvironment(environment: string): boolean {
-  return environment === 'production' || environment === 'prod'
+  return !NON_PRODUCTION_ENVIRONMENTS.includes(environment)
 }

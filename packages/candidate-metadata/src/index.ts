@@ -4,6 +4,7 @@ export {
   Candidate,
   CandidateMetadata,
   isProductionEnvironment,
+  NON_PRODUCTION_ENVIRONMENTS,
   type TlsTrustMode,
   TRUST_MODES,
 } from './candidate.ts'
