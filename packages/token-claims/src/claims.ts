@@ -63,6 +63,15 @@ export const LeaseClaims = closed({
 })
 export type LeaseClaims = Static<typeof LeaseClaims>
 
+/** SHA-256, lower-case hexadecimal. */
+const Sha256 = Type.String({ pattern: '^[0-9a-f]{64}$' })
+/** Most pins of one kind that a target has. */
+export const MAX_TARGET_PINS = 8
+/** Most certificates of a target's own authority. */
+export const MAX_TARGET_AUTHORITIES = 3
+/** Longest of them together, in base64 characters: three CAs with keys of 4096 bits. */
+export const MAX_TARGET_AUTHORITY_CHARACTERS = 8192
+
 const Target = closed({
   protocol: Type.Literal('rdp'),
   address: Type.String({ minLength: 1, maxLength: 300 }),
@@ -72,7 +81,20 @@ const Target = closed({
     Type.Literal('pinned'),
     Type.Literal('insecure'),
   ]),
-  certificate_pins: Type.Optional(Type.Array(Type.String({ pattern: '^[0-9a-f]{64}$' }), { maxItems: 8 })),
+  /** SHA-256 of the DER of certificates that are accepted in mode `pinned`. */
+  certificate_pins: Type.Optional(Type.Array(Sha256, { maxItems: MAX_TARGET_PINS })),
+  /** SHA-256 of the SubjectPublicKeyInfo (RFC 7469 §2.4) of keys that are accepted in mode `pinned`. */
+  public_key_pins: Type.Optional(Type.Array(Sha256, { maxItems: MAX_TARGET_PINS })),
+  /** Base64 DER of the authorities that alone count in mode `strict`; the system's where absent. */
+  certificate_authorities: Type.Optional(
+    Type.Array(
+      Type.String({ minLength: 4, maxLength: MAX_TARGET_AUTHORITY_CHARACTERS, pattern: '^[A-Za-z0-9+/]+={0,2}$' }),
+      {
+        minItems: 1,
+        maxItems: MAX_TARGET_AUTHORITIES,
+      },
+    ),
+  ),
   security: Type.Union([Type.Literal('auto'), Type.Literal('nla'), Type.Literal('tls')]),
   render_quality_profile: Type.Union([Type.Literal('low'), Type.Literal('balanced'), Type.Literal('high')]),
 })
@@ -99,11 +121,37 @@ export const AssignmentClaims = closed({
 })
 export type AssignmentClaims = Static<typeof AssignmentClaims>
 
-/** The purposes a token can have; `typ` and `aud` keep them apart, `maxLifetimeSeconds` bounds what a leak is worth. */
+/** Longest compact token that is looked at, in characters. */
+const MAX_CHARACTERS = 12_288
+/** An assignment carries a lease token and, twice in base64, the authorities of a target inside. */
+const MAX_ASSIGNMENT_CHARACTERS = 24_576
+
+/**
+ * The purposes a token can have; `typ` and `aud` keep them apart, `maxLifetimeSeconds` bounds what a leak is worth, and `maxCharacters` what is
+ * looked at.
+ */
 export const PURPOSES = {
-  data_plane: { typ: 'rap-dp+jwt', aud: 'rap-data-plane', maxLifetimeSeconds: 60, claims: DataPlaneClaims },
-  lease: { typ: 'rap-lease+jwt', aud: 'rap-secret-resolver', maxLifetimeSeconds: 120, claims: LeaseClaims },
-  assignment: { typ: 'rap-assignment+jwt', aud: 'rap-rdp-worker', maxLifetimeSeconds: 60, claims: AssignmentClaims },
+  data_plane: {
+    typ: 'rap-dp+jwt',
+    aud: 'rap-data-plane',
+    maxLifetimeSeconds: 60,
+    maxCharacters: MAX_CHARACTERS,
+    claims: DataPlaneClaims,
+  },
+  lease: {
+    typ: 'rap-lease+jwt',
+    aud: 'rap-secret-resolver',
+    maxLifetimeSeconds: 120,
+    maxCharacters: MAX_CHARACTERS,
+    claims: LeaseClaims,
+  },
+  assignment: {
+    typ: 'rap-assignment+jwt',
+    aud: 'rap-rdp-worker',
+    maxLifetimeSeconds: 60,
+    maxCharacters: MAX_ASSIGNMENT_CHARACTERS,
+    claims: AssignmentClaims,
+  },
 } as const
 
 /** One purpose's name. */

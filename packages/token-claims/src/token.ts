@@ -7,8 +7,6 @@ import { TokenError } from './errors.ts'
 const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/
 if (!FormatRegistry.Has('uuid')) FormatRegistry.Set('uuid', value => UUID.test(value))
 
-/** Longest compact token that is looked at, in characters: an assignment carries a lease token inside. */
-export const MAX_TOKEN_CHARACTERS = 12_288
 /** How far the clocks of two services may be apart, in seconds. */
 export const CLOCK_TOLERANCE_SECONDS = 5
 /** The one signature algorithm (RFC 7518 §3.3); nothing in a token can choose another. */
@@ -41,14 +39,14 @@ export interface SignOptions {
 
 /**
  * Signs a token of one purpose (RFC 7515 compact serialization).
- * Throws TokenError ERR_TOKEN_CLAIMS, ERR_TOKEN_LIFETIME: what could not be verified is not signed either.
+ * Throws TokenError ERR_TOKEN_CLAIMS, ERR_TOKEN_LIFETIME, ERR_TOKEN_TOO_LARGE: what could not be verified is not signed either.
  */
 export async function signToken<P extends Purpose>(
   purpose: P,
   claims: UnsignedClaims<P>,
   options: SignOptions,
 ): Promise<string> {
-  const { typ, aud, maxLifetimeSeconds } = PURPOSES[purpose]
+  const { typ, aud, maxLifetimeSeconds, maxCharacters } = PURPOSES[purpose]
   if (!(0 < options.lifetimeSeconds && options.lifetimeSeconds <= maxLifetimeSeconds)) {
     throw new TokenError('ERR_TOKEN_LIFETIME', 'lifetime is over the bound of the purpose', 'exp')
   }
@@ -62,9 +60,11 @@ export async function signToken<P extends Purpose>(
     jti: options.jti,
   }
   checkClaims(purpose, whole)
-  return await new SignJWT(whole)
+  const token = await new SignJWT(whole)
     .setProtectedHeader({ alg: ALGORITHM, typ, kid: options.key.kid })
     .sign(options.key.privateKey)
+  checkSize(token, maxCharacters)
+  return token
 }
 
 export interface VerifyOptions {
@@ -84,7 +84,8 @@ export async function verifyToken<P extends Purpose>(
   token: string,
   options: VerifyOptions,
 ): Promise<ClaimsOf<P>> {
-  const { typ, aud, maxLifetimeSeconds } = PURPOSES[purpose]
+  const { typ, aud, maxLifetimeSeconds, maxCharacters } = PURPOSES[purpose]
+  checkSize(token, maxCharacters)
   const header = readHeader(token)
   if (header.alg !== ALGORITHM) throw new TokenError('ERR_TOKEN_HEADER', 'algorithm is not the pinned one', 'alg')
   if (header.typ !== typ) throw new TokenError('ERR_TOKEN_HEADER', 'type is not the one of this purpose', 'typ')
@@ -118,10 +119,13 @@ export function decodeJti(token: string): string {
   }
 }
 
-function readHeader(token: string): Record<string, unknown> {
-  if (typeof token !== 'string' || token.length > MAX_TOKEN_CHARACTERS) {
+function checkSize(token: string, maxCharacters: number): void {
+  if (typeof token !== 'string' || token.length > maxCharacters) {
     throw new TokenError('ERR_TOKEN_TOO_LARGE', 'token is over the bound')
   }
+}
+
+function readHeader(token: string): Record<string, unknown> {
   try {
     const header: Record<string, unknown> = { ...decodeProtectedHeader(token) }
     const foreign = Object.keys(header).find(name => !HEADER_PARAMETERS.has(name))

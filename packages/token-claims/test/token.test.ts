@@ -1,6 +1,14 @@
 import { CompactSign, exportSPKI, importJWK, SignJWT } from 'jose'
 import t from 'tap'
-import { channelsBeyond, signToken, TokenError, verifyToken } from '../src/index.ts'
+import {
+  channelsBeyond,
+  MAX_TARGET_AUTHORITY_CHARACTERS,
+  MAX_TARGET_PINS,
+  signToken,
+  TokenError,
+  type UnsignedClaims,
+  verifyToken,
+} from '../src/index.ts'
 import { dataPlaneClaims, ISSUER, JTI, keysOf, NOW, place, signer } from './helper.ts'
 
 const key = await signer()
@@ -117,6 +125,44 @@ t.test('signing refuses what verification would refuse', async t => {
     code: 'ERR_TOKEN_CLAIMS',
   })
 })
+
+t.test(
+  'the longest order that the claims allow is signed and verified, and one with longer authorities is not',
+  async t => {
+    const pins = Array.from({ length: MAX_TARGET_PINS }, (_, index) => String(index).repeat(64))
+    const order = (authorities: string[]): UnsignedClaims<'assignment'> => ({
+      ...place,
+      assignment_id: place.session_id,
+      user_id: place.session_id,
+      lease_id: place.session_id,
+      lease_token: 'x'.repeat(4096),
+      secret_ref: `rap-secret://org/${place.organization_id}/resources/${place.resource_id}/rdp-primary`,
+      allowed_channels: ['display', 'input'],
+      bind_urls: Array.from({ length: 4 }, () => `wss://${'h'.repeat(506)}`),
+      target: {
+        protocol: 'rdp',
+        address: 'a'.repeat(300),
+        certificate_verification_mode: 'strict',
+        certificate_pins: pins,
+        public_key_pins: pins,
+        certificate_authorities: authorities,
+        security: 'auto',
+        render_quality_profile: 'balanced',
+      },
+    })
+    const longest = [MAX_TARGET_AUTHORITY_CHARACTERS - 8, 4, 4].map(length => 'A'.repeat(length))
+    const signed = await signToken('assignment', order(longest), signing)
+    t.match(await verifyToken('assignment', signed, options), { target: { certificate_authorities: longest } })
+    const beyond = Array.from({ length: 3 }, () => 'A'.repeat(MAX_TARGET_AUTHORITY_CHARACTERS))
+    await t.rejects(signToken('assignment', order(beyond), signing), {
+      code: 'ERR_TOKEN_TOO_LARGE',
+    })
+    const refused = [['A'.repeat(MAX_TARGET_AUTHORITY_CHARACTERS + 1)], ['AAAA', 'AAAA', 'AAAA', 'AAAA'], [], ['-----']]
+    for (const authorities of refused) {
+      await t.rejects(signToken('assignment', order(authorities), signing), { code: 'ERR_TOKEN_CLAIMS' })
+    }
+  },
+)
 
 t.test('no refusal repeats the token or a claim', async t => {
   const secretish = await bent({ admin: 'canary-value' })

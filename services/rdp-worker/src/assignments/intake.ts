@@ -1,5 +1,5 @@
 import type { Logger, Redis } from '@rap/service-kit'
-import { type AssignmentClaims, type KeyLookup, MAX_TOKEN_CHARACTERS, TokenError, verifyToken } from '@rap/token-claims'
+import { type AssignmentClaims, type KeyLookup, PURPOSES, TokenError, verifyToken } from '@rap/token-claims'
 
 /** How long one read waits for an assignment, in milliseconds; it bounds how late a stop is seen. */
 const BLOCK_MS = 2000
@@ -92,7 +92,7 @@ function entriesOf(answer: unknown): readonly (readonly [Buffer, readonly Buffer
 
 /** Anybody who can write to Redis can write half a gigabyte; a token is short, and ASCII. */
 function textOf(value: Buffer | undefined): string | undefined {
-  return value === undefined || value.length > MAX_TOKEN_CHARACTERS ? undefined : value.toString('latin1')
+  return value === undefined || value.length > PURPOSES.assignment.maxCharacters ? undefined : value.toString('latin1')
 }
 
 const streamOf = (workerId: string): string => `rap:worker:${workerId}:assignments`
@@ -102,7 +102,7 @@ export async function accept(
   text: string | undefined,
   { keys, issuer, workerId, logger }: Pick<IntakeOptions, 'keys' | 'issuer' | 'workerId' | 'logger'>,
 ): Promise<AssignmentClaims | undefined> {
-  if (text === undefined || text.length > MAX_TOKEN_CHARACTERS) {
+  if (text === undefined || text.length > PURPOSES.assignment.maxCharacters) {
     logger.warn({ event: 'assignment_refused', code: 'ERR_TOKEN_TOO_LARGE' }, 'assignment refused')
     return undefined
   }
