@@ -1,4 +1,5 @@
 export { type AuditActor, type AuditDetails, type AuditEvent, appendAuditEvent, checkedAuditEvent } from './audit.ts'
+export { AuditThrottle, type AuditThrottleOptions } from './audit-throttle.ts'
 export {
   type AppEnv,
   ConfigError,
@@ -40,12 +41,20 @@ export { EXIT_CONFIG, type ReadyFields, runService, type ServiceContext, type Se
 export { createLogger, type Logger, type LoggerSettings } from './log.ts'
 export { Counter, createMetrics, Gauge, Histogram, type Metrics } from './metrics.ts'
 export { type MigrateOptions, type MigrateResult, MigrationError, migrate } from './migrate.ts'
-export { checkedIdentity, type PeerIdentity, peerIdentity, type RequiredIdentity, requireIdentity } from './mtls.ts'
+export {
+  certifiedPeer,
+  checkedIdentity,
+  type PeerIdentity,
+  peerIdentity,
+  type RequiredIdentity,
+  requireIdentity,
+} from './mtls.ts'
 export type { OpenApiOptions } from './openapi.ts'
 export { healthFields, identityFields, issuerField, platformFields } from './platform-fields.ts'
 export { connectPostgres, type PostgresOptions, type Sql, type TransactionSql } from './postgres.ts'
 export { type ErrorMapper, type RefusalHook, sendProblem, toProblem } from './problem-handler.ts'
 export { connectRedis, type Redis, type RedisSettings } from './redis.ts'
+export { type Revocation, Revocations, type RevocationsOptions, type RevokedPart } from './revocations.ts'
 export { scrubText } from './scrub.ts'
 export { Secret } from './secret.ts'
 export {

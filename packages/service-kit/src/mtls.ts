@@ -50,12 +50,13 @@ function identityOf(certificate: X509Certificate, thumbprint: string): KnownPeer
 }
 
 /**
- * The identity of the verified client certificate of a request, or undefined.
+ * The identity of the verified client certificate of a request, revoked or not, or undefined.
  *
  * Undefined when there is no certificate, when it was not verified, has expired since the handshake, carries no SPIFFE
- * ID of this platform, or when its trust domain is not this server's.
+ * ID of this platform, or when its trust domain is not this server's. For the words of a refusal; who is let in is
+ * `peerIdentity`.
  */
-export function peerIdentity(request: FastifyRequest): PeerIdentity | undefined {
+export function certifiedPeer(request: FastifyRequest): PeerIdentity | undefined {
   const { socket } = request.raw
   let identity = identities.get(socket)
   if (identity === undefined) {
@@ -66,6 +67,12 @@ export function peerIdentity(request: FastifyRequest): PeerIdentity | undefined 
   // A connection may live longer than the certificate that opened it.
   if (!(identity.endsAt > Date.now())) return undefined
   return identity
+}
+
+/** The `certifiedPeer` of a request where nothing of it is revoked, as far as this server looks; otherwise undefined. */
+export function peerIdentity(request: FastifyRequest): PeerIdentity | undefined {
+  const peer = certifiedPeer(request)
+  return peer === undefined || request.server.revocations?.isRevoked(peer) === true ? undefined : peer
 }
 
 export interface RequiredIdentity {

@@ -18,6 +18,7 @@ import { describeUrl } from './log-serializers.ts'
 import type { Metrics } from './metrics.ts'
 import { addOpenApi, type OpenApiOptions } from './openapi.ts'
 import { type ErrorMapper, problemHandler, type RefusalHook } from './problem-handler.ts'
+import { type Revocations, refuseRevoked } from './revocations.ts'
 import { routeTable } from './route-table.ts'
 import { addSecurityHeaders, setSecurityHeaders } from './security-headers.ts'
 import { MUTUAL_TLS_DEFAULTS, TLS_DEFAULTS, type TlsMaterial } from './tls.ts'
@@ -52,6 +53,8 @@ export interface ServerOptions {
   logger: Logger
   tls?: ServerTls | undefined
   trustDomain?: string | undefined
+  /** Peers that are refused on every route although their certificates are valid. */
+  revocations?: Revocations | undefined
   openapi?: OpenApiOptions | undefined
   /** Largest body in bytes; 64 KiB when absent. */
   bodyLimitBytes?: number
@@ -229,6 +232,7 @@ export async function buildServer(options: ServerOptions): Promise<RapServer> {
   })
   addSecurityHeaders(app as never, { hasTls: tls !== undefined })
   addRequestLog(app, metrics)
+  refuseRevoked(app as never, options.revocations)
   endConnectionsOnClose(app as never)
   app.setErrorHandler(problemHandler(options) as never)
   app.setNotFoundHandler(async (request, reply) => {
