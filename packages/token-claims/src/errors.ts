@@ -29,3 +29,21 @@ export class TokenError extends Error {
     this.field = field
   }
 }
+
+/** Every way a text with public keys is refused. */
+export type VerificationKeyErrorCode =
+  | 'ERR_VERIFICATION_KEY_PRIVATE'
+  | 'ERR_VERIFICATION_KEY_INVALID'
+  | 'ERR_VERIFICATION_KEY_WEAK'
+  | 'ERR_VERIFICATION_KEY_COUNT'
+
+/** Public keys that an operator gave and that cannot be used. INVARIANT: the message never holds anything of the text. */
+export class VerificationKeyError extends Error {
+  override readonly name = 'VerificationKeyError'
+  readonly code: VerificationKeyErrorCode
+
+  constructor(code: VerificationKeyErrorCode, message: string) {
+    super(message)
+    this.code = code
+  }
+}

@@ -20,8 +20,16 @@ export {
   type ProofOptions,
   verifyDpopProof,
 } from './dpop.ts'
-export { TokenError, type TokenErrorCode } from './errors.ts'
-export { type KeySet, keyLookupOf, keyLookupOfPem, MAX_KEYS, publicJwkOf } from './jwks.ts'
+export { TokenError, type TokenErrorCode, VerificationKeyError, type VerificationKeyErrorCode } from './errors.ts'
+export {
+  JWKS_MAX_AGE_SECONDS,
+  type KeySet,
+  type KeySetLookup,
+  keyLookupOf,
+  keyLookupOfPem,
+  MAX_KEYS,
+  publicJwkOf,
+} from './jwks.ts'
 export {
   ALGORITHM,
   CLOCK_TOLERANCE_SECONDS,
