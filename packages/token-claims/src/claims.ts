@@ -65,8 +65,8 @@ export type LeaseClaims = Static<typeof LeaseClaims>
 
 /** SHA-256, lower-case hexadecimal. */
 const Sha256 = Type.String({ pattern: '^[0-9a-f]{64}$' })
-/** Most pins of one kind that a target has. */
-export const MAX_TARGET_PINS = 8
+/** Most pins of one kind that a target has: 8 in the resource's metadata, and 8 that somebody decided about. */
+export const MAX_TARGET_PINS = 16
 /** Most certificates of a target's own authority. */
 export const MAX_TARGET_AUTHORITIES = 3
 /** Longest of them together, in base64 characters: three CAs with keys of 4096 bits. */
@@ -124,7 +124,7 @@ export type AssignmentClaims = Static<typeof AssignmentClaims>
 /** Longest compact token that is looked at, in characters. */
 const MAX_CHARACTERS = 12_288
 /** An assignment carries a lease token and, twice in base64, the authorities of a target inside. */
-const MAX_ASSIGNMENT_CHARACTERS = 24_576
+const MAX_ASSIGNMENT_CHARACTERS = 28_672
 
 /**
  * The purposes a token can have; `typ` and `aud` keep them apart, `maxLifetimeSeconds` bounds what a leak is worth, and `maxCharacters` what is

@@ -129,7 +129,7 @@ t.test('signing refuses what verification would refuse', async t => {
 t.test(
   'the longest order that the claims allow is signed and verified, and one with longer authorities is not',
   async t => {
-    const pins = Array.from({ length: MAX_TARGET_PINS }, (_, index) => String(index).repeat(64))
+    const pins = Array.from({ length: MAX_TARGET_PINS }, (_, index) => index.toString(16).repeat(64))
     const order = (authorities: string[]): UnsignedClaims<'assignment'> => ({
       ...place,
       assignment_id: place.session_id,
