@@ -1,20 +1,25 @@
-import { type KeyLookup, keyLookupOf } from '@rap/token-claims'
+import { JWKS_MAX_AGE_SECONDS, type KeyLookup, type KeySetLookup, keyLookupOf } from '@rap/token-claims'
 import { Agent, request } from 'undici'
 import { commonProblems } from './errors.ts'
 import type { Logger } from './log.ts'
+import { PacedAttempts } from './paced-attempts.ts'
 import { TLS_DEFAULTS, type TlsMaterial } from './tls.ts'
 
 /** Largest key set document, in bytes. */
 const MAX_DOCUMENT_BYTES = 64 * 1024
+/** Longest entity tag that is kept, in characters. */
+const MAX_ETAG_CHARACTERS = 128
 const FETCH_TIMEOUT_MS = 5000
-/** A set is fetched again after five minutes, so that a retired key stops to count. */
-const FRESH_MS = 5 * 60_000
+/** A set that is older is asked for again before it counts, so that a key that is taken back stops to. */
+const FRESH_MS = JWKS_MAX_AGE_SECONDS * 1000
+/** While keys are in use the set is fetched ahead of that, with room for one fetch that times out. */
+const REFRESH_MS = (FRESH_MS * 2) / 3
+/** A set that nobody has asked for is not fetched for nothing. */
+const IN_USE_MS = 15 * 60_000
 /** While the control plane is away the last set counts for a quarter of an hour; every token ends much sooner. */
 const USABLE_MS = 15 * 60_000
-/** An unknown `kid` is a reason to look again, but not more often than this: anybody can make one up. */
-export const KEY_SET_COOLDOWN_MS = 5000
-/** A control plane that has just started is found soon. */
-const FAILURE_COOLDOWN_MS = 1000
+/** Least time between two fetches: anybody can make up the id of a key that has to be looked for. */
+export const KEY_SET_COOLDOWN_MS = 1000
 
 export interface RemoteKeySetOptions {
   /** https URL of the control plane's JWK Set. */
@@ -25,12 +30,17 @@ export interface RemoteKeySetOptions {
   readonly onFetch?: (outcome: 'ok' | 'failed') => void
   /** Milliseconds of a monotonic clock. */
   readonly now?: () => number
+  /** Time between two fetches ahead while keys are in use, in milliseconds; default two thirds of JWKS_MAX_AGE_SECONDS. */
+  readonly refreshMs?: number
 }
 
 /** The control plane's signing keys, fetched when they are needed and kept for a while. */
 export interface RemoteKeySet {
   /**
    * For `verifyToken`; undefined for a key id that the control plane does not know.
+   *
+   * A key id that is not in the set is answered after a fetch that began after the question: a flood of made-up ids costs one fetch
+   * a second, and refuses no token whose key is new. Callers bound how many questions they have open.
    * Rejects with ProblemError ERR_UPSTREAM_UNAVAILABLE where no usable set can be had: no answer is no key.
    */
   readonly lookup: KeyLookup
@@ -38,69 +48,103 @@ export interface RemoteKeySet {
   ready(): Promise<boolean>
 }
 
-/** Makes the key set of one URL; nothing is fetched yet. At most one fetch runs at a time. */
-export function remoteKeySet({
-  url,
-  tls,
-  logger,
-  onFetch,
-  now = () => performance.now(),
-}: RemoteKeySetOptions): RemoteKeySet {
-  let fetched: { readonly lookup: Awaited<ReturnType<typeof keyLookupOf>>; readonly at: number } | undefined
-  let nextTryAt = Number.NEGATIVE_INFINITY
-  let running: Promise<void> | undefined
+/** A set that was fetched. */
+interface Fetched {
+  readonly lookup: KeySetLookup
+  readonly etag: string | undefined
+  readonly at: number
+}
 
-  const refresh = (): Promise<void> => {
-    running ??= (async () => {
+/** Makes the key set of one URL; nothing is fetched yet. At most one fetch runs at a time. */
+export function remoteKeySet(options: RemoteKeySetOptions): RemoteKeySet {
+  const { url, tls, logger, onFetch, now = () => performance.now(), refreshMs = REFRESH_MS } = options
+  let fetched: Fetched | undefined
+  let hasFailed = false
+  let usedAt = Number.NEGATIVE_INFINITY
+  let timer: NodeJS.Timeout | undefined
+
+  const isWithin = (limitMs: number): boolean => fetched !== undefined && now() - fetched.at < limitMs
+  const knows = (kid: string): boolean => isWithin(USABLE_MS) && fetched?.lookup.kids.includes(kid) === true
+  const refreshAhead = (): void => {
+    clearTimeout(timer)
+    timer = setTimeout(() => now() - usedAt < IN_USE_MS && void attempts.any(), refreshMs)
+    timer.unref()
+  }
+  const attempts = new PacedAttempts({
+    pauseMs: KEY_SET_COOLDOWN_MS,
+    now,
+    async attempt() {
+      // Counted from before the question: what the answer holds is at least as new.
+      const at = now()
       try {
-        fetched = { lookup: await keyLookupOf(await fetchDocument(url, await tls())), at: now() }
-        nextTryAt = now() + KEY_SET_COOLDOWN_MS
+        fetched = await fetchSet({ url, material: await tls(), last: fetched, at })
+        hasFailed = false
         onFetch?.('ok')
       } catch (err) {
-        nextTryAt = now() + FAILURE_COOLDOWN_MS
+        hasFailed = true
         onFetch?.('failed')
         logger.warn({ event: 'key_set_not_fetched', err }, 'key set not fetched')
-      } finally {
-        running = undefined
       }
-    })()
-    return running
+      refreshAhead()
+    },
+  })
+  /** Nobody waits for a control plane that is known to be away while the last set counts. */
+  const bringUpToDate = async (): Promise<void> => {
+    usedAt = now()
+    if (isWithin(FRESH_MS)) return
+    if (hasFailed && isWithin(USABLE_MS)) void attempts.any()
+    else await attempts.any()
   }
-  const mayTry = (): boolean => running !== undefined || now() >= nextTryAt
-  const isWithin = (limitMs: number): boolean => fetched !== undefined && now() - fetched.at < limitMs
 
   return {
     async lookup(kid) {
-      const unknown = (): boolean => fetched?.lookup.kids.includes(kid) !== true
-      if (!isWithin(FRESH_MS) && mayTry()) await refresh()
-      if (unknown() && mayTry()) await refresh()
-      if (!isWithin(USABLE_MS))
+      const { begun } = attempts
+      await bringUpToDate()
+      if (!knows(kid) && attempts.begun === begun) await attempts.fresh()
+      if (knows(kid)) return await fetched?.lookup(kid)
+      if (hasFailed || !isWithin(USABLE_MS))
         throw commonProblems.ERR_UPSTREAM_UNAVAILABLE({ facts: { received: 'no usable key set' } })
-      return await fetched?.lookup(kid)
+      return undefined
     },
     async ready() {
-      if (!isWithin(FRESH_MS) && mayTry()) await refresh()
+      await bringUpToDate()
       return isWithin(USABLE_MS)
     },
   }
 }
 
-async function fetchDocument(url: string, material: Partial<TlsMaterial>): Promise<unknown> {
-  // Key sets are fetched minutes apart, and the material may have changed since: each fetch has a connection of its own.
+async function fetchSet(question: {
+  readonly url: string
+  readonly material: Partial<TlsMaterial>
+  readonly last: Fetched | undefined
+  readonly at: number
+}): Promise<Fetched> {
+  const { url, material, last, at } = question
+  // Sets are fetched many seconds apart, and the material may have changed since: each fetch has a connection of its own.
   const dispatcher = new Agent({
     connect: { ...TLS_DEFAULTS, ...material, rejectUnauthorized: true, timeout: FETCH_TIMEOUT_MS },
     maxResponseSize: MAX_DOCUMENT_BYTES,
   })
   try {
-    const { statusCode, body } = await request(url, {
+    const { statusCode, headers, body } = await request(url, {
       dispatcher,
-      headers: { accept: 'application/json' },
+      headers: {
+        accept: 'application/json',
+        // A cache on the way must not answer: the set may be as old as that cache allows already.
+        'cache-control': 'no-cache',
+        ...(last?.etag !== undefined && { 'if-none-match': last.etag }),
+      },
       signal: AbortSignal.timeout(FETCH_TIMEOUT_MS),
     })
     const text = await body.text()
+    if (statusCode === 304 && last?.etag !== undefined) return { ...last, at }
     if (statusCode !== 200) throw new Error(`key set was answered with status ${statusCode}`)
-    return JSON.parse(text)
+    return { lookup: await keyLookupOf(JSON.parse(text)), etag: etagOf(headers.etag), at }
   } finally {
     await dispatcher.destroy()
   }
+}
+
+function etagOf(header: string | string[] | undefined): string | undefined {
+  return typeof header === 'string' && header.length <= MAX_ETAG_CHARACTERS ? header : undefined
 }

@@ -28,23 +28,20 @@ t.test('keys are fetched once and kept', async t => {
   t.equal(served.requests, 1)
 })
 
-t.test('an unknown kid is looked for again, but not more often than the cooldown allows', async t => {
-  const { served, clock, keys } = await lookup(t as never)
+t.test('an unknown kid is looked for again, and one that is new is found', async t => {
+  const { served, keys } = await lookup(t as never)
   await keys(first.kid)
   served.keys = [first.jwk, second.jwk]
-  t.equal(await keys(second.kid), undefined)
-  t.equal(served.requests, 1, 'within the cooldown')
-  clock.ms = 5_000
   t.ok(await keys(second.kid))
   t.equal(served.requests, 2)
 })
 
-t.test('a key that left the set stops to count after five minutes', async t => {
+t.test('a key that left the set stops to count after thirty seconds', async t => {
   const { served, clock, keys } = await lookup(t as never)
   await keys(first.kid)
   served.keys = [second.jwk]
   t.ok(await keys(first.kid))
-  clock.ms = 5 * 60_000
+  clock.ms = 30_000
   t.equal(await keys(first.kid), undefined)
 })
 
