@@ -51,6 +51,7 @@ export const CLOSE_REASONS = {
   ERR_SESSION_LEASE_LOST: { code: 4003, open: true, detail: 'The worker lost its lease on the session.' },
   ERR_WORKER_DRAINING: { code: 4004, open: true, detail: 'The worker is shutting down.' },
   ERR_GATEWAY_DRAINING: { code: 4004, open: true, detail: 'The gateway is shutting down; connect again.' },
+  ERR_WORKER_REVOKED: { code: 4005, open: true, detail: 'The worker was revoked by an administrator.' },
   ERR_WORKER_BUSY: { code: 4429, open: true, detail: 'Too many connections; try again.' },
   ERR_WORKER_UNREACHABLE: { code: 4502, open: true, detail: 'The gateway cannot reach the worker.' },
   ERR_INTERNAL: { code: 4500, open: true, detail: 'An internal error ended the connection.' },
