@@ -8,6 +8,7 @@ import {
   type RapServer,
   type ReadyCheck,
   type Redis,
+  Revocations,
   type ServerTls,
   type Sql,
 } from '@rap/service-kit'
@@ -28,6 +29,9 @@ import { organizationRoutes } from './organizations/routes.ts'
 import { trustBundleRoutes } from './platform-ca/bundle-routes.ts'
 import { portalRoutes } from './portal/routes.ts'
 import { resourceRoutes } from './resources/routes.ts'
+import { RefusedPeers } from './revocation/audit.ts'
+import { listRevocations } from './revocation/register.ts'
+import { revocationRoutes } from './revocation/routes.ts'
 import type { ResolverPort } from './secrets/resolver.ts'
 import { secretRoutes } from './secrets/routes.ts'
 import { sessionEventRoutes } from './sessions/events-routes.ts'
@@ -37,6 +41,7 @@ import { sessionRoutes } from './sessions/routes.ts'
 import { StateEvents } from './sessions/state-events.ts'
 import { keySetRoute, trustRoutes } from './trust/routes.ts'
 import { SigningKeys } from './trust/signing-keys.ts'
+import { directoryRoutes } from './workers/directory-routes.ts'
 import { internalWorkerRoutes } from './workers/internal-routes.ts'
 import { workerRoutes } from './workers/routes.ts'
 
@@ -89,6 +94,9 @@ export async function buildApp(config: Config, deps: AppDeps): Promise<ControlPl
   await signing.ensure()
   await bootstrap({ config, sql, logger })
   const events = await StateEvents.open(sql, logger)
+  const revocations = new Revocations({ load: () => listRevocations(sql), logger })
+  await revocations.start()
+  const refusedPeers = new RefusedPeers(sql, logger)
   const context: Context = {
     config,
     production: isProduction(config.APP_ENV),
@@ -99,11 +107,12 @@ export async function buildApp(config: Config, deps: AppDeps): Promise<ControlPl
     resolver: deps.resolver,
     masterKeys: deps.masterKeys,
     events,
+    revocations,
     nowSeconds: deps.nowSeconds ?? (() => Math.floor(Date.now() / 1000)),
     signal,
   }
   const publicApp = await buildPublicApp(context, deps)
-  const internalApp = await buildInternalApp(context, deps)
+  const internalApp = await buildInternalApp(context, deps, refusedPeers)
   return {
     context,
     publicApp,
@@ -115,6 +124,8 @@ export async function buildApp(config: Config, deps: AppDeps): Promise<ControlPl
       await publicApp.close()
       await internalApp.close()
       await events.close()
+      revocations.close()
+      await refusedPeers.close()
     },
   }
 }
@@ -157,6 +168,7 @@ async function buildPublicApp(ctx: Context, deps: AppDeps): Promise<RapServer> {
   sessionRoutes(app, ctx)
   sessionEventRoutes(app, ctx)
   workerRoutes(app, ctx)
+  revocationRoutes(app, ctx)
   auditRoutes(app, ctx)
   trustRoutes(app, ctx)
   trustBundleRoutes(app, ctx, deps.trustBundlePem)
@@ -164,12 +176,14 @@ async function buildPublicApp(ctx: Context, deps: AppDeps): Promise<RapServer> {
   return app
 }
 
-async function buildInternalApp(ctx: Context, deps: AppDeps): Promise<RapServer> {
+async function buildInternalApp(ctx: Context, deps: AppDeps, refusedPeers: RefusedPeers): Promise<RapServer> {
   const app = await buildServer({
     service: 'control-plane',
     logger: ctx.logger,
     tls: deps.internalTls,
     trustDomain: ctx.config.RAP_TRUST_DOMAIN,
+    revocations: ctx.revocations,
+    onRefusal: refusedPeers.report,
     metrics: deps.metrics,
     healthRoutes: false,
     bodyLimitBytes: INTERNAL_BODY_LIMIT_BYTES,
@@ -177,6 +191,7 @@ async function buildInternalApp(ctx: Context, deps: AppDeps): Promise<RapServer>
   const identify = deps.identify ?? identifyByCertificate
   app.addHook('preValidation', refuseBrokenText())
   internalWorkerRoutes(app, ctx, identify)
+  directoryRoutes(app, ctx, identify)
   internalSessionRoutes(app, ctx, identify)
   internalAuditRoutes(app, ctx, identify)
   keySetRoute(app, ctx)

@@ -1,4 +1,4 @@
-import type { Logger, Redis, Sql } from '@rap/service-kit'
+import type { Logger, Redis, Revocations, Sql } from '@rap/service-kit'
 import type { Config } from './config.ts'
 import type { MasterKeysPort } from './master-keys/keeper.ts'
 import type { ResolverPort } from './secrets/resolver.ts'
@@ -17,6 +17,8 @@ export interface Context {
   readonly resolver: ResolverPort
   readonly masterKeys: MasterKeysPort
   readonly events: StateEvents
+  /** Peers that are refused although their certificates are valid. */
+  readonly revocations: Revocations
   /** Seconds since the epoch, for tokens; times of rows are the database's own. */
   readonly nowSeconds: () => number
   /** Aborted when the process drains: waits and streams end. */

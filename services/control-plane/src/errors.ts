@@ -39,6 +39,8 @@ export const problems = defineProblems({
   ERR_WORKER_UNKNOWN: { status: 403, title: 'The worker has not announced itself' },
   ERR_WORKER_REVOKED: { status: 403, title: 'The worker is revoked' },
   ERR_WORKER_URL_INVALID: { status: 422, title: 'The public URL is not one of a data plane' },
+  ERR_IDENTITY_REVOKED: { status: 403, title: 'The identity is revoked' },
+  ERR_CERTIFICATE_REVOKED: { status: 403, title: 'The certificate is revoked' },
   ERR_ATTACHMENT_STATE: { status: 409, title: 'The attachment cannot go to that state' },
   ERR_AUDIT_EVENT_NOT_ALLOWED: { status: 403, title: 'The caller may not report this event' },
 

@@ -2,6 +2,7 @@ import type { TransactionSql } from '@rap/service-kit'
 import { auditSystem } from '../audit/write.ts'
 import type { Context } from '../context.ts'
 import { releaseAttachments } from './coordination.ts'
+import { WORKER_REVOKED } from './failure.ts'
 import { hasEnded, isLive } from './states.ts'
 import {
   type AttachmentRow,
@@ -60,13 +61,62 @@ export async function endSessionsOf(tx: TransactionSql, filter: EndFilter): Prom
       details: { cause: filter.resourceId === undefined ? 'member_changed' : 'resource_deleted' },
     })
   }
+  return outcomeOf(ended.length, closed, REASON)
+}
+
+/**
+ * Fails every session that is connected through a worker, inside the transaction that revokes it. One that is detached
+ * goes on: its desktop is still on the target, and the next connection takes another worker.
+ */
+export async function failSessionsOfWorker(tx: TransactionSql, workerId: string): Promise<EndedSessions> {
+  const { code } = WORKER_REVOKED
+  const rows = await tx<{ session_id: string }[]>`
+    select session_id from rap.session_attachments
+    where worker_id = ${workerId} and state in ('assigning', 'ready', 'active') order by session_id`
+  const failed: { session: SessionRow; attachment: AttachmentRow }[] = []
+  for (const { session_id: id } of rows) {
+    const session = await lockSession(tx, id)
+    const attachment = await newestAttachment(tx, id)
+    // Ended or taken over by another worker between the list and the lock.
+    if (session === undefined || hasEnded(session.state) || attachment === undefined) continue
+    if (attachment.worker_id !== workerId || !isLive(attachment.state)) continue
+    const outcome = { failure: WORKER_REVOKED, reason: code }
+    failed.push({ session, attachment: await updateAttachmentState(tx, attachment.id, 'failed', outcome) })
+    await updateSessionState(tx, id, 'failed', { failure: WORKER_REVOKED, endReason: code })
+  }
+  // Chains are locked last, and several of them in one order.
+  for (const { session, attachment } of failed.toSorted(byOrganization)) {
+    await auditSystem(tx, {
+      organization_id: session.organization_id,
+      event: 'session_failed',
+      outcome: 'failed',
+      code,
+      session_id: session.id,
+      attachment_id: attachment.id,
+      resource_id: session.resource_id,
+      user_id: session.user_id,
+      worker_id: workerId,
+    })
+  }
+  return outcomeOf(
+    failed.length,
+    failed.map(({ attachment }) => attachment),
+    code,
+  )
+}
+
+function byOrganization(left: { session: SessionRow }, right: { session: SessionRow }): number {
+  return left.session.organization_id < right.session.organization_id ? -1 : 1
+}
+
+function outcomeOf(count: number, attachments: readonly AttachmentRow[], reason: string): EndedSessions {
   return {
-    count: ended.length,
+    count,
     tellWorkers: ({ redis, logger }) =>
       releaseAttachments(
         redis,
         logger,
-        closed.map(attachment => ({ ...attachment, reason: REASON })),
+        attachments.map(attachment => ({ ...attachment, reason })),
       ),
   }
 }

@@ -28,6 +28,14 @@ export const LEASE_LOST: Failure = {
   remedy: 'Start the session again; another worker takes it.',
 }
 
+/** An administrator took back what the worker of the session proves itself with. */
+export const WORKER_REVOKED: Failure = {
+  code: 'ERR_WORKER_REVOKED',
+  title: 'The worker of the session was revoked',
+  detail: 'An administrator has withdrawn its right to carry sessions, so the connection was closed.',
+  remedy: 'Start the session again; another worker takes it.',
+}
+
 /** The order could not be handed to the worker. */
 export const COORDINATION_UNAVAILABLE: Failure = {
   code: 'ERR_SESSION_COORDINATION_UNAVAILABLE',

@@ -6,6 +6,7 @@ import type { Context } from '../context.ts'
 import type { Identify } from '../http/peer.ts'
 import { peerOf, requirePeer } from '../http/peer.ts'
 import { IdParams, Nullable, Uuid } from '../http/schemas.ts'
+import { TELLS_REVOKED } from '../revocation/tell.ts'
 import { requireActiveWorker } from '../workers/announce.ts'
 import { authoriseBind } from './bind.ts'
 import { Failure } from './failure.ts'
@@ -108,6 +109,7 @@ export function internalSessionRoutes(app: RapServer, ctx: Context, identify: Id
     '/internal/v1/workers/self/attachments',
     {
       onRequest,
+      config: TELLS_REVOKED,
       schema: {
         body: Type.Object({ attachment_ids: Type.Array(Uuid, { maxItems: MAX_POLLED }) }),
         response: { 200: Type.Object({ attachments: Type.Array(AttachmentState) }) },

@@ -1,9 +1,10 @@
 import { deleteExpiredTokens } from '../auth/storage.ts'
 import type { Context } from '../context.ts'
 import { attachmentsWithLease } from './coordination.ts'
-import { LEASE_LOST, START_TIMEOUT } from './failure.ts'
+import { LEASE_LOST, START_TIMEOUT, WORKER_REVOKED } from './failure.ts'
 import { closeAttachment, failAttachment, terminateSession } from './finish.ts'
 import { deleteExpiredKeys } from './idempotency.ts'
+import { LIVE_ATTACHMENT_STATES } from './states.ts'
 
 /** Time between two sweeps, in milliseconds. */
 export const SWEEP_MS = 5000
@@ -40,6 +41,7 @@ export async function sweep(ctx: Context, options: SweepOptions = {}): Promise<b
       select pg_try_advisory_lock(hashtextextended(${REAPER_LOCK}, 0)) as locked`
     if (row?.locked !== true) return false
     try {
+      await sweepRevoked(ctx)
       await sweepLeases(ctx, options)
       await sweepStale(ctx)
       await sweepExpired(ctx)
@@ -49,6 +51,21 @@ export async function sweep(ctx: Context, options: SweepOptions = {}): Promise<b
     return true
   } finally {
     lock.release()
+  }
+}
+
+/** Fails what was ordered from a worker in the very moment of its revocation: it may keep its lease alive for ever. */
+async function sweepRevoked(ctx: Context): Promise<void> {
+  const rows = await ctx.sql<{ id: string }[]>`
+    select a.id from rap.session_attachments a join rap.workers w on w.id = a.worker_id
+    where w.state = 'revoked' and a.state in ('assigning', 'ready', 'active') limit ${BATCH}`
+  for (const { id } of rows) {
+    await failAttachment(ctx, id, {
+      failure: WORKER_REVOKED,
+      by: { kind: 'system' },
+      onlyIn: LIVE_ATTACHMENT_STATES,
+      closeReason: WORKER_REVOKED.code,
+    })
   }
 }
 

@@ -3,6 +3,7 @@ import { Type } from '@sinclair/typebox'
 import type { Context } from '../context.ts'
 import { type Identify, peerOf, requirePeer } from '../http/peer.ts'
 import { DisplayText, Uuid } from '../http/schemas.ts'
+import { TELLS_REVOKED } from '../revocation/tell.ts'
 import { announceWorker } from './announce.ts'
 import { LabelsSchema } from './labels.ts'
 
@@ -12,6 +13,7 @@ export function internalWorkerRoutes(app: RapServer, ctx: Context, identify: Ide
     '/internal/v1/workers/self',
     {
       onRequest: requirePeer(identify, { kind: 'worker' }),
+      config: TELLS_REVOKED,
       schema: {
         body: Type.Object({
           name: Type.Optional(DisplayText(200)),

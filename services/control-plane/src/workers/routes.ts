@@ -1,16 +1,16 @@
-import { commonProblems, type RapServer } from '@rap/service-kit'
+import type { RapServer } from '@rap/service-kit'
 import { Type } from '@sinclair/typebox'
-import { auditCaller } from '../audit/write.ts'
 import { authenticate, callerOf } from '../auth/authenticate.ts'
 import type { Context } from '../context.ts'
-import { problems } from '../errors.ts'
 import { limitOf, PageOf, PageQuery, pageOf, readTimeCursor } from '../http/page.ts'
-import { BEARER, IdParams, Nullable, Time, Uuid } from '../http/schemas.ts'
+import { BEARER, IdParams, NoBody, Nullable, Time, Uuid } from '../http/schemas.ts'
 import { organizationsFor, requirePlatformOwner } from '../organizations/access.ts'
+import { revokeWorker } from '../revocation/revoke.ts'
+import { RevokedIdentity, revokedView } from '../revocation/routes.ts'
 import type { WorkerLoad } from './choose-worker.ts'
 import { LabelsSchema } from './labels.ts'
 import { readHeartbeats } from './registry.ts'
-import { findWorker, listWorkers, revokeWorker, type WorkerRow } from './storage.ts'
+import { listWorkers, type WorkerRow } from './storage.ts'
 
 const Worker = Type.Object({
   id: Uuid,
@@ -64,23 +64,16 @@ export function workerRoutes(app: RapServer, ctx: Context): void {
       onRequest,
       schema: {
         ...common,
-        summary: 'Revoke a worker: it gets no session, no bind and no announcement any more',
+        summary: 'Revoke a worker for good: its sessions end, and everybody refuses it within seconds',
         params: IdParams,
-        response: { 200: Worker },
+        body: NoBody,
+        response: { 200: RevokedIdentity },
       },
     },
     async request => {
       const caller = callerOf(request)
       requirePlatformOwner(caller)
-      const { id } = request.params
-      await ctx.sql.begin(async tx => {
-        if (!(await revokeWorker(tx, id, caller.id))) return
-        await auditCaller(tx, caller, { organization_id: null, event: 'worker_revoked', worker_id: id })
-      })
-      const worker = await findWorker(ctx.sql, id)
-      if (worker === undefined) throw commonProblems.ERR_NOT_FOUND()
-      if (worker.state !== 'revoked') throw problems.ERR_WORKER_UNKNOWN()
-      return workerView({ ...worker, live_attachments: 0 }, undefined)
+      return revokedView(await revokeWorker(ctx, caller, request.params.id))
     },
   )
 }

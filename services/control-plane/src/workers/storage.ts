@@ -81,10 +81,3 @@ export async function listWorkers(
     ${after === undefined ? db`` : db`where (w.created_at, w.id) > (${after.at}::text::timestamptz, ${after.id}::uuid)`}
     order by w.created_at, w.id limit ${limit}`
 }
-
-export async function revokeWorker(tx: TransactionSql, id: string, userId: string): Promise<boolean> {
-  const rows = await tx`
-    update rap.workers set state = 'revoked', revoked_at = now(), revoked_by = ${userId}
-    where id = ${id} and state = 'active' returning id`
-  return rows.length === 1
-}
