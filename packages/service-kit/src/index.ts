@@ -28,6 +28,23 @@ export {
   problemDocument,
 } from './errors.ts'
 export type { ReadyCheck } from './health.ts'
+export { checkIdentityConfig, type IdentityConfig } from './identity/identity-config.ts'
+export { IdentityError, type IdentityErrorCode } from './identity/identity-error.ts'
+export { openPlatformIdentity } from './identity/open-platform-identity.ts'
+export {
+  certificatesOf,
+  chainsTo,
+  type ExpectedIdentity,
+  expectedIdentity,
+  identityText,
+} from './identity/own-certificate.ts'
+export type {
+  IdentityListener,
+  IdentityMaterial,
+  IdentityTimes,
+  PlatformIdentity,
+  PlatformIdentityOptions,
+} from './identity/platform-identity.ts'
 export {
   InternalAgent,
   type InternalAgentOptions,

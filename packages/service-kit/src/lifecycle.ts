@@ -8,6 +8,7 @@ import {
   secretVariables,
 } from './config.ts'
 import { hardenProcess, leakingOptions } from './harden-process.ts'
+import { IdentityError } from './identity/identity-error.ts'
 import { createLogger, type Logger } from './log.ts'
 
 /** sysexits(3) EX_CONFIG: something was found in an unconfigured or misconfigured state. */
@@ -87,7 +88,7 @@ async function closeAll(closers: readonly [string, () => unknown][], logger: Log
  *
  * Exit codes: 0 after SIGTERM or SIGINT with everything closed; 1 when the start, a closer or the deadline failed, or
  * after an unhandled error; 78 when the environment is wrong, or would let secrets out in production (`leakingOptions`), with
- * one line for each variable on stderr, or where what it names is (`isConfigError`); 128 + signal number when a second signal asks for the end at once.
+ * one line for each variable on stderr, or where what it names is (`isConfigError`, and a platform identity that cannot be used); 128 + signal number when a second signal asks for the end at once.
  *
  * Before anything is read the process is hardened (`hardenProcess`): a core file of it holds no memory. Start scripts and
  * containers set `ulimit -c 0` all the same, so that there is none (docs/operations/configuration.md).
@@ -145,6 +146,8 @@ export async function runService<T extends TObject>(definition: ServiceDefinitio
     // A signal during the start aborts what main waits for; that end is an orderly one and already under way.
     if (isStopping) return
     logger.fatal({ event: 'service_start_failed', err: error }, 'service did not start')
-    await stop('start failed', definition.isConfigError?.(error) === true ? EXIT_CONFIG : 1)
+    if (error instanceof IdentityError) process.stderr.write(`${name}: ${error.message}\n`)
+    const isLasting = error instanceof IdentityError ? error.isLasting : definition.isConfigError?.(error) === true
+    await stop('start failed', isLasting ? EXIT_CONFIG : 1)
   }
 }

@@ -111,6 +111,8 @@ export interface WatchTlsOptions extends TlsFiles {
   logger: Logger
   /** Called with new, checked material; the old one stays in use when it throws. */
   onChange: (material: TlsMaterial) => void | Promise<void>
+  /** Called after each look: with what is wrong with the files, or with undefined. */
+  onLook?: (error: unknown) => void
   /** Time between two looks at the files, in milliseconds. */
   intervalMs?: number
 }
@@ -124,7 +126,7 @@ export interface WatchTlsOptions extends TlsFiles {
 export async function watchTlsFiles(
   options: WatchTlsOptions,
 ): Promise<{ material: TlsMaterial; check: () => Promise<void>; close: () => void }> {
-  const { logger, onChange, intervalMs = 5000 } = options
+  const { logger, onChange, onLook, intervalMs = 5000 } = options
   const material = await loadTlsFiles(options)
   let current = digest(material)
   let lastFailure: string | undefined
@@ -132,16 +134,22 @@ export async function watchTlsFiles(
     try {
       const next = await loadTlsFiles(options)
       const nextDigest = digest(next)
-      if (nextDigest === current) return
+      if (nextDigest === current) {
+        lastFailure = undefined
+        onLook?.(undefined)
+        return
+      }
       await onChange(next)
       current = nextDigest
       lastFailure = undefined
+      onLook?.(undefined)
       logger.info({ event: 'tls_files_reloaded', path: options.certFile }, 'TLS files reloaded')
     } catch (error) {
       const failure = error instanceof TlsFilesError ? error.code : 'other'
       if (failure !== lastFailure)
         logger.warn({ event: 'tls_files_not_reloaded', err: error }, 'TLS files not reloaded')
       lastFailure = failure
+      onLook?.(error)
     }
   }
   let timer: NodeJS.Timeout | undefined

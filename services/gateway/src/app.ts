@@ -19,7 +19,6 @@ import type { Config } from './config.ts'
 import { DataPlane } from './data-plane.ts'
 import { type GatewayMetrics, gatewayMetrics } from './gateway-metrics.ts'
 import { RefusalReporter, type RefusedBind } from './refusal-reporter.ts'
-import { TrustBundle } from './trust-bundle.ts'
 import { CLOSE_TIMEOUT_MS } from './worker-dial.ts'
 
 export interface GatewayDeps {
@@ -27,6 +26,8 @@ export interface GatewayDeps {
   readonly logger: Logger
   readonly redis: Redis
   readonly metrics: Metrics
+  /** PEM of the trust bundle in force: whose workers are dialled, and whose control plane is believed. */
+  readonly platformCa: () => string | Buffer
   /** Absent for a plain listener on loopback. */
   readonly tls?: TlsMaterial | undefined
   /** Aborted when no further connection is to be taken. */
@@ -53,10 +54,9 @@ const LOOPBACK_PROXIES = ['127.0.0.0/8', '::1']
 export async function buildGateway(deps: GatewayDeps): Promise<Gateway> {
   const { config, logger, redis, draining } = deps
   const metrics = gatewayMetrics(deps.metrics)
-  const trust = new TrustBundle(config.RAP_PLATFORM_CA_FILE)
   const keys = remoteKeySet({
     url: config.CONTROL_PLANE_JWKS_URL,
-    tls: async () => ({ ca: await trust.read() }),
+    tls: () => ({ ca: deps.platformCa() }),
     logger,
     onFetch: outcome => metrics.keySetFetches.inc({ outcome }),
   })
@@ -68,7 +68,7 @@ export async function buildGateway(deps: GatewayDeps): Promise<Gateway> {
   const dataPlane = new DataPlane({
     redis,
     keys,
-    trust,
+    platformCa: deps.platformCa,
     trustDomain: config.RAP_TRUST_DOMAIN,
     issuer: config.DATA_PLANE_ISSUER,
     metrics,

@@ -1,21 +1,26 @@
-import { Env, healthFields, isProduction, issuerField, platformFields } from '@rap/service-kit'
+import {
+  checkIdentityConfig,
+  Env,
+  healthFields,
+  identityFields,
+  isProduction,
+  issuerField,
+  platformFields,
+} from '@rap/service-kit'
 import { type Static, Type } from '@sinclair/typebox'
 
 /** The environment of the gateway; docs/operations/configuration.md is made from the descriptions. */
 export const configSchema = Type.Object({
   ...platformFields,
+  ...identityFields,
   ...issuerField,
   ...healthFields(9453),
-  RAP_TLS_CERT_FILE: Type.Optional(Env.path({ description: 'Platform certificate of this service (PEM chain)' })),
-  RAP_TLS_KEY_FILE: Type.Optional(Env.path({ description: 'Private key of the platform certificate (PEM)' })),
   GATEWAY_HOST: Env.string({ description: 'Address that the public listener binds to', default: '0.0.0.0' }),
   GATEWAY_PORT: Env.port({ description: 'Port of the public listener', default: 8453 }),
   GATEWAY_TLS_CERT_FILE: Type.Optional(
-    Env.path({ description: 'Certificate of the public listener (PEM chain); RAP_TLS_CERT_FILE when absent' }),
+    Env.path({ description: 'Certificate of the public listener (PEM chain); the platform certificate when absent' }),
   ),
-  GATEWAY_TLS_KEY_FILE: Type.Optional(
-    Env.path({ description: 'Private key of the public listener (PEM); RAP_TLS_KEY_FILE when absent' }),
-  ),
+  GATEWAY_TLS_KEY_FILE: Type.Optional(Env.path({ description: 'Private key of the public listener (PEM)' })),
   GATEWAY_PLAINTEXT: Env.boolean({
     description: 'Serve plain HTTP, on a loopback address only, for a front on this machine that ends TLS',
     default: false,
@@ -63,7 +68,10 @@ export const configSchema = Type.Object({
     example: 'https://rap.example.com/.well-known/jwks.json',
   }),
   CONTROL_PLANE_INTERNAL_URL: Type.Optional(
-    Env.url({ description: 'Internal listener of the control plane, for the audit of refused binds; needs RAP_TLS_*' }),
+    Env.url({
+      description:
+        'Internal listener of the control plane, for the audit of refused binds and the renewal of an enrolled identity',
+    }),
   ),
 })
 
@@ -77,17 +85,9 @@ export function checkConfig(config: Config, problem: (variable: string, message:
   if ((config.GATEWAY_TLS_CERT_FILE === undefined) !== (config.GATEWAY_TLS_KEY_FILE === undefined)) {
     problem('GATEWAY_TLS_KEY_FILE', 'is set together with GATEWAY_TLS_CERT_FILE or not at all')
   }
-  if ((config.RAP_TLS_CERT_FILE === undefined) !== (config.RAP_TLS_KEY_FILE === undefined)) {
-    problem('RAP_TLS_KEY_FILE', 'is set together with RAP_TLS_CERT_FILE or not at all')
-  }
-  if (config.CONTROL_PLANE_INTERNAL_URL !== undefined && config.RAP_TLS_CERT_FILE === undefined) {
-    problem('RAP_TLS_CERT_FILE', 'is required together with CONTROL_PLANE_INTERNAL_URL')
-  }
+  checkIdentityConfig(config, problem)
   if (config.GATEWAY_PLAINTEXT && !LOOPBACK.test(config.GATEWAY_HOST)) {
     problem('GATEWAY_PLAINTEXT', 'is for a loopback GATEWAY_HOST only')
-  }
-  if (!config.GATEWAY_PLAINTEXT && publicTlsFiles(config) === undefined) {
-    problem('GATEWAY_TLS_CERT_FILE', 'is required: a public listener speaks TLS')
   }
   const url = config.GATEWAY_PUBLIC_URL === undefined ? undefined : new URL(config.GATEWAY_PUBLIC_URL)
   if (url?.protocol === 'ws:' && (isProduction(config.APP_ENV) || !LOOPBACK.test(url.hostname))) {
@@ -95,9 +95,8 @@ export function checkConfig(config: Config, problem: (variable: string, message:
   }
 }
 
-/** Files of the public listener's certificate, or undefined where there are none. */
-export function publicTlsFiles(config: Config): { certFile: string; keyFile: string } | undefined {
-  const certFile = config.GATEWAY_TLS_CERT_FILE ?? config.RAP_TLS_CERT_FILE
-  const keyFile = config.GATEWAY_TLS_KEY_FILE ?? config.RAP_TLS_KEY_FILE
+/** Files of a certificate of the public listener's own, or undefined where the platform certificate serves. */
+export function ownTlsFiles(config: Config): { certFile: string; keyFile: string } | undefined {
+  const { GATEWAY_TLS_CERT_FILE: certFile, GATEWAY_TLS_KEY_FILE: keyFile } = config
   return certFile === undefined || keyFile === undefined ? undefined : { certFile, keyFile }
 }

@@ -11,14 +11,14 @@ import { Refusal } from './refusal.ts'
 import type { RefusedBind } from './refusal-reporter.ts'
 import { type Direction, relay } from './relay.ts'
 import { closeWithReason } from './tell.ts'
-import type { TrustBundle } from './trust-bundle.ts'
 import { dialWorker } from './worker-dial.ts'
 import { findWorkerUrl } from './worker-directory.ts'
 
 export interface DataPlaneDeps {
   readonly redis: Pick<Redis, 'getrange'>
   readonly keys: RemoteKeySet
-  readonly trust: TrustBundle
+  /** PEM of the trust bundle in force. */
+  readonly platformCa: () => string | Buffer
   readonly trustDomain: string
   readonly issuer: string
   readonly metrics: GatewayMetrics
@@ -151,16 +151,15 @@ export class DataPlane {
   }
 
   async #dial(claims: DataPlaneClaims, socket: WebSocket, requestId: string): Promise<WebSocket> {
-    const { redis, trust, trustDomain, metrics } = this.#deps
+    const { redis, platformCa, trustDomain, metrics } = this.#deps
     const stop = metrics.dialSeconds.startTimer()
     const left = new AbortController()
     const onLeft = () => left.abort()
     socket.once('close', onLeft)
     try {
       const url = await findWorkerUrl(redis, claims.worker_id)
-      const ca = await trust.read()
       const { worker_id: workerId } = claims
-      return await dialWorker({ url, workerId, trustDomain, ca, requestId, signal: left.signal })
+      return await dialWorker({ url, workerId, trustDomain, ca: platformCa(), requestId, signal: left.signal })
     } finally {
       stop()
       socket.off('close', onLeft)

@@ -1,11 +1,22 @@
 import { DATA_PLANE_PATH } from '@rap/data-plane-protocol'
-import { buildHealthServer, connectRedis, createMetrics, runService, watchTlsFiles } from '@rap/service-kit'
+import {
+  buildHealthServer,
+  connectRedis,
+  createMetrics,
+  openPlatformIdentity,
+  runService,
+  type TlsMaterial,
+  watchTlsFiles,
+} from '@rap/service-kit'
 import { buildGateway } from './app.ts'
-import { checkConfig, configSchema, publicTlsFiles } from './config.ts'
+import { checkConfig, configSchema, ownTlsFiles } from './config.ts'
 import { controlPlaneClient } from './control-plane-client.ts'
 
 /** A drain may take its whole configured time, which is at most five minutes, in milliseconds. */
 const SHUTDOWN_TIMEOUT_MS = 330_000
+
+/** The public listener asks nobody for a certificate, so it has no use for the trust bundle. */
+const publicOnly = ({ cert, key }: TlsMaterial): TlsMaterial => ({ cert, key })
 
 await runService({
   name: 'gateway',
@@ -18,25 +29,29 @@ await runService({
     const redis = connectRedis(config.REDIS_URL, { name: 'rap-gateway', logger })
     onShutdown('redis', () => redis.disconnect())
 
-    const files = config.GATEWAY_PLAINTEXT ? undefined : publicTlsFiles(config)
+    const identity = await openPlatformIdentity({ config, kind: 'service', id: 'gateway', logger, metrics, signal })
+    onShutdown('identity', () => identity.close())
+    const files = config.GATEWAY_PLAINTEXT ? undefined : ownTlsFiles(config)
     const watched =
       files === undefined
         ? undefined
         : await watchTlsFiles({ ...files, logger, onChange: material => gateway.app.setTls(material) })
     if (watched !== undefined) onShutdown('tls files', watched.close)
+    else if (!config.GATEWAY_PLAINTEXT) identity.onChange(({ cert, key }) => gateway.app.setTls({ cert, key }))
     if (config.GATEWAY_PLAINTEXT) {
       logger.warn(
         { event: 'gateway_plaintext', plaintext: true, host: config.GATEWAY_HOST },
         'public listener speaks plain HTTP on loopback; a front on this machine must end TLS',
       )
     }
-    const controlPlane = await controlPlaneClient(config, logger, onShutdown)
+    const controlPlane = controlPlaneClient(config, identity, logger, onShutdown)
     const gateway = await buildGateway({
       config,
       logger,
       redis,
       metrics,
-      tls: watched?.material,
+      platformCa: () => identity.material.ca,
+      tls: config.GATEWAY_PLAINTEXT ? undefined : (watched?.material ?? publicOnly(identity.material)),
       draining: signal,
       controlPlane,
     })
@@ -48,6 +63,7 @@ await runService({
       draining: signal,
       ready: async () => ({
         redis: (await redis.ping()) === 'PONG' ? 'ok' : 'not ready',
+        identity: identity.status(),
         verification_keys: (await gateway.keys.ready()) ? 'ok' : 'not fetched',
       }),
     })

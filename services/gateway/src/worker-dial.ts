@@ -13,7 +13,7 @@ export interface DialOptions {
   readonly workerId: string
   readonly trustDomain: string
   /** PEM of the platform CA: the only authority for workers. */
-  readonly ca: string
+  readonly ca: string | Buffer
   /** Follows the call into the worker's log. */
   readonly requestId: string
   readonly signal: AbortSignal

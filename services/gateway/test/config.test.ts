@@ -1,6 +1,6 @@
 import { loadConfig } from '@rap/service-kit'
 import t from 'tap'
-import { checkConfig, configSchema, publicTlsFiles } from '../src/config.ts'
+import { checkConfig, configSchema, ownTlsFiles } from '../src/config.ts'
 
 const BASE = {
   RAP_PLATFORM_CA_FILE: '/ca.pem',
@@ -12,17 +12,18 @@ const BASE = {
 const load = (env: Record<string, string>) => loadConfig(configSchema, { ...BASE, ...env }, { check: checkConfig })
 
 t.test('the platform certificate serves where there is no public one', async t => {
-  t.same(publicTlsFiles(load({})), { certFile: '/cert.pem', keyFile: '/key.pem' })
+  t.equal(ownTlsFiles(load({})), undefined)
   const own = { GATEWAY_TLS_CERT_FILE: '/a.pem', GATEWAY_TLS_KEY_FILE: '/b.pem' }
-  t.same(publicTlsFiles(load(own)), { certFile: '/a.pem', keyFile: '/b.pem' })
+  t.same(ownTlsFiles(load(own)), { certFile: '/a.pem', keyFile: '/b.pem' })
 })
 
 t.test('an environment that would weaken the gateway is refused', async t => {
-  const noCertificate = { RAP_TLS_CERT_FILE: '', RAP_TLS_KEY_FILE: '' }
   for (const [variable, env] of [
     ['GATEWAY_PLAINTEXT', { GATEWAY_PLAINTEXT: 'true', GATEWAY_HOST: '0.0.0.0' }],
     ['GATEWAY_PLAINTEXT', { GATEWAY_PLAINTEXT: 'true', GATEWAY_HOST: '127.0.0.1.evil.example' }],
-    ['GATEWAY_TLS_CERT_FILE', noCertificate],
+    ['RAP_TLS_CERT_FILE', { RAP_TLS_CERT_FILE: '' }],
+    ['RAP_PLATFORM_CA_FILE', { RAP_PLATFORM_CA_FILE: '' }],
+    ['RAP_TLS_CERT_FILE', { RAP_IDENTITY_DIR: '/id', CONTROL_PLANE_INTERNAL_URL: 'https://cp.example' }],
     ['GATEWAY_TLS_KEY_FILE', { GATEWAY_TLS_CERT_FILE: '/a.pem' }],
     ['GATEWAY_PUBLIC_URL', { GATEWAY_PUBLIC_URL: 'ws://rap.example/data-plane/v1', APP_ENV: 'development' }],
     ['GATEWAY_PUBLIC_URL', { GATEWAY_PUBLIC_URL: 'ws://localhost/data-plane/v1' }],
@@ -34,5 +35,5 @@ t.test('an environment that would weaken the gateway is refused', async t => {
       variable,
     )
   }
-  t.ok(load({ ...noCertificate, GATEWAY_PLAINTEXT: 'true', GATEWAY_HOST: '127.0.0.1' }))
+  t.ok(load({ GATEWAY_PLAINTEXT: 'true', GATEWAY_HOST: '127.0.0.1' }))
 })

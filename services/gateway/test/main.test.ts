@@ -91,7 +91,7 @@ t.test('a wrong environment is told in one line for each variable, with exit cod
   })
   t.teardown(() => gateway.stop())
   t.same(await gateway.exited, { code: 78, signal: null })
-  for (const variable of ['GATEWAY_PORT', 'REDIS_URL', 'CONTROL_PLANE_JWKS_URL', 'RAP_PLATFORM_CA_FILE']) {
+  for (const variable of ['GATEWAY_PORT', 'REDIS_URL', 'CONTROL_PLANE_JWKS_URL']) {
     t.match(gateway.log(), new RegExp(`^gateway: ${variable}: `, 'm'), variable)
   }
 })

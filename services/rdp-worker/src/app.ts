@@ -1,7 +1,4 @@
-import { X509Certificate } from 'node:crypto'
-import { readFileSync } from 'node:fs'
 import { RUNTIME_TRANSPORTS } from '@rap/data-plane-protocol'
-import { identityOfCertificate, spiffeId } from '@rap/pki'
 import {
   ConnectionLimits,
   type InternalAgent,
@@ -10,17 +7,18 @@ import {
   isProduction,
   type Logger,
   type Metrics,
+  type PlatformIdentity,
   type Redis,
-  type TlsMaterial,
 } from '@rap/service-kit'
 import { Heartbeat } from './assignments/heartbeat.ts'
 import { newestAssignment, takeAssignments } from './assignments/intake.ts'
 import { Leases } from './assignments/leases.ts'
-import { type Config, labelsOf, targetPolicy } from './config.ts'
+import { type Config, dataPlaneTlsFiles, labelsOf, targetPolicy } from './config.ts'
 import { ControlPlane } from './control-plane/client.ts'
 import { verificationKeys } from './control-plane/keys.ts'
 import { AttachmentWatch } from './control-plane/watch.ts'
 import { Binder } from './data-plane/bind.ts'
+import { readChain } from './data-plane/certificate-chain.ts'
 import { DataPlane } from './data-plane/server.ts'
 import { Attachments, type AttachmentTimes } from './relays/attachments.ts'
 import { Landing } from './relays/landing.ts'
@@ -34,17 +32,14 @@ const ANNOUNCE_RETRY_MS = 1000
 /** Time between two announcements, in milliseconds: a database that was restored learns of the worker again. */
 const ANNOUNCE_MS = 60_000
 
-/** A platform certificate, with the trust bundle for the other side. */
-export type InternalTls = TlsMaterial & { readonly ca: string | Buffer }
-
 export interface WorkerDeps {
   readonly config: Config
   readonly logger: Logger
   readonly metrics: Metrics
   /** Commands; and two connections that a blocking read and a subscription hold. */
   readonly redis: { readonly commands: Redis; readonly stream: Redis; readonly subscription: Redis }
-  /** The platform certificate for internal calls. */
-  readonly tls: InternalTls
+  /** For internal calls, and for clients where the data plane has no certificate of its own. */
+  readonly identity: PlatformIdentity
   readonly signal: AbortSignal
   /** Default: those of the parts. */
   readonly times?: WorkerTimes
@@ -61,8 +56,6 @@ export interface Worker {
   /** Port of the data plane. */
   readonly port: number
   ready(): Promise<Record<string, string>>
-  /** Internal calls from now on are made with this certificate. Throws where it is not this worker's. */
-  setTls(material: InternalTls): void
   /** Connections of clients from now on get the certificate that is in the files. Rejects where it is not this worker's. */
   reloadDataPlaneTls(): Promise<void>
   /** Takes no further session, lets live ones go on for a while, then closes what is left and tells it why. */
@@ -71,14 +64,13 @@ export interface Worker {
 
 /** Joins the parts and starts them. */
 export async function startWorker(deps: WorkerDeps): Promise<Worker> {
-  const { config, logger, metrics, redis, tls, signal, times } = deps
-  const { RDP_WORKER_ID: workerId, DATA_PLANE_ISSUER: issuer } = config
-  const identified = (next: InternalTls): InternalTls => {
-    checkIdentity(config, next.cert, 'RAP_TLS_CERT_FILE')
-    return next
-  }
-  let material = identified(tls)
-  let certificateChain = readChain(config)
+  const { config, logger, metrics, redis, identity, signal, times } = deps
+  const { DATA_PLANE_ISSUER: issuer } = config
+  const { id: workerId } = identity
+  const ownFiles = dataPlaneTlsFiles(config)
+  const tlsFiles = ownFiles ?? { certFile: identity.certFile, keyFile: identity.keyFile }
+  const chainNow = () => readChain(tlsFiles.certFile, identity, config.RAP_TRUST_DOMAIN)
+  let certificateChain = chainNow()
   const counts = new WorkerMetrics(metrics)
   const landing = new Landing()
   if (!READS_LAND_IN_PLACE) {
@@ -90,7 +82,7 @@ export async function startWorker(deps: WorkerDeps): Promise<Worker> {
   const agents: InternalAgent[] = []
   const clientOf = (service: string, baseUrl: string): InternalClient => {
     const agent = internalAgent({
-      ...material,
+      ...identity.material,
       trustDomain: config.RAP_TRUST_DOMAIN,
       expectedIdentity: `service/${service}`,
     })
@@ -98,7 +90,7 @@ export async function startWorker(deps: WorkerDeps): Promise<Worker> {
     return new InternalClient({ baseUrl, logger, agent })
   }
   const controlPlane = new ControlPlane(clientOf('control-plane', config.CONTROL_PLANE_INTERNAL_URL))
-  const keys = await verificationKeys(config, () => material, logger)
+  const keys = await verificationKeys(config, () => identity.material, logger)
   const leases = new Leases({
     redis: redis.commands,
     logger,
@@ -110,7 +102,7 @@ export async function startWorker(deps: WorkerDeps): Promise<Worker> {
     resolver: clientOf('secret-resolver', config.SECRET_RESOLVER_URL),
     leases,
     targetPolicy: targetPolicy(config),
-    platformCa: () => material.ca,
+    platformCa: () => identity.material.ca,
     production: isProduction(config.APP_ENV),
     credSspMinimumVersion: config.RDP_WORKER_CREDSSP_MINIMUM_VERSION,
     maxSessions: config.RDP_WORKER_MAX_SESSIONS,
@@ -139,8 +131,7 @@ export async function startWorker(deps: WorkerDeps): Promise<Worker> {
   const dataPlane = new DataPlane({
     host: config.RDP_WORKER_HOST,
     port: config.RDP_WORKER_PORT,
-    certFile: config.RDP_WORKER_DATA_PLANE_TLS_CERT_FILE,
-    keyFile: config.RDP_WORKER_DATA_PLANE_TLS_KEY_FILE,
+    ...tlsFiles,
     limits,
     landing,
     bindTimeoutMs: times?.bindTimeoutMs,
@@ -154,6 +145,16 @@ export async function startWorker(deps: WorkerDeps): Promise<Worker> {
     pausedTargets: () => attachments.relays.filter(relay => relay.paused).length,
     connections: () => limits.connections,
     unboundConnections: () => limits.unbound,
+  })
+
+  const reloadDataPlaneTls = async () => {
+    const chain = chainNow()
+    await dataPlane.reload()
+    certificateChain = chain
+  }
+  identity.onChange(async next => {
+    for (const agent of agents) agent.setTls(next)
+    if (ownFiles === undefined) await reloadDataPlaneTls()
   })
 
   const port = await dataPlane.listen()
@@ -220,20 +221,13 @@ export async function startWorker(deps: WorkerDeps): Promise<Worker> {
     port,
     async ready() {
       return {
+        identity: identity.status(),
         redis: (await redis.commands.ping()) === 'PONG' ? 'ok' : 'not ready',
         control_plane: announced ? 'ok' : 'not announced',
         verification_keys: (await keys.ready()) ? 'ok' : 'not fetched',
       }
     },
-    setTls(next) {
-      material = identified(next)
-      for (const agent of agents) agent.setTls(next)
-    },
-    async reloadDataPlaneTls() {
-      const chain = readChain(config)
-      await dataPlane.reload()
-      certificateChain = chain
-    },
+    reloadDataPlaneTls,
     async drain() {
       attachments.drain()
       await heartbeat.stop()
@@ -249,21 +243,4 @@ export async function startWorker(deps: WorkerDeps): Promise<Worker> {
       await Promise.all(agents.map(agent => agent.destroy()))
     },
   }
-}
-
-/** Throws where a certificate is not this worker's: every peer would refuse it, and say so less clearly. */
-function checkIdentity(config: Config, certificate: string | Buffer | Uint8Array, variable: string): void {
-  const expected = spiffeId(config.RAP_TRUST_DOMAIN, 'worker', config.RDP_WORKER_ID)
-  const received = identityOfCertificate(new X509Certificate(certificate)) ?? 'none'
-  if (received !== expected) throw new Error(`${variable} carries the identity ${received} and not ${expected}`)
-}
-
-/** The certificates of the data plane as DER, leaf first. Throws where the leaf is not this worker's. */
-function readChain(config: Config): Uint8Array[] {
-  const variable = 'RDP_WORKER_DATA_PLANE_TLS_CERT_FILE'
-  const pem = readFileSync(config[variable], 'utf8')
-  const blocks = pem.match(/-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g) ?? []
-  const chain = blocks.map(block => new Uint8Array(new X509Certificate(block).raw))
-  checkIdentity(config, chain[0] ?? '', variable)
-  return chain
 }

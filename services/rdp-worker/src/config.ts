@@ -1,5 +1,13 @@
 import { DATA_PLANE_PATH } from '@rap/data-plane-protocol'
-import { Env, healthFields, identityFields, isProduction, issuerField, platformFields } from '@rap/service-kit'
+import {
+  checkIdentityConfig,
+  Env,
+  healthFields,
+  identityFields,
+  isProduction,
+  issuerField,
+  platformFields,
+} from '@rap/service-kit'
 import { type Static, Type } from '@sinclair/typebox'
 import { type TargetPolicy, targetPolicyOf } from './target/address.ts'
 
@@ -11,13 +19,12 @@ export const configSchema = Type.Object({
   ...identityFields,
   ...issuerField,
   ...healthFields(9463),
-  RAP_PLATFORM_CA_FILE: Env.path({
-    description: 'Certificates of the platform CA (PEM); targets with platform_ca verification chain to it too',
-  }),
-  RDP_WORKER_ID: Env.string({
-    description: 'Id of this worker; its certificate carries it as SPIFFE ID',
-    pattern: UUID,
-  }),
+  RDP_WORKER_ID: Type.Optional(
+    Env.string({
+      description: 'Id of this worker, which its certificate carries as SPIFFE ID; required without RAP_IDENTITY_DIR',
+      pattern: UUID,
+    }),
+  ),
   RDP_WORKER_NAME: Type.Optional(Env.string({ description: 'Name that administrators see', maxLength: 200 })),
   RDP_WORKER_LABELS: Env.list({
     description: 'Labels as key=value; a resource with labels goes to workers that have all of them',
@@ -33,10 +40,15 @@ export const configSchema = Type.Object({
     protocols: ['wss:'],
     example: `wss://worker-1.example.com:8463${DATA_PLANE_PATH}`,
   }),
-  RDP_WORKER_DATA_PLANE_TLS_CERT_FILE: Env.path({
-    description: 'Certificate of the data plane (PEM chain), with the public name and the SPIFFE ID of this worker',
-  }),
-  RDP_WORKER_DATA_PLANE_TLS_KEY_FILE: Env.path({ description: 'Private key of the data plane certificate (PEM)' }),
+  RDP_WORKER_DATA_PLANE_TLS_CERT_FILE: Type.Optional(
+    Env.path({
+      description:
+        'Certificate of the data plane (PEM chain) with its public name, read again when it changes: of a public authority, or of the platform CA with the SPIFFE ID of this worker. The platform certificate when absent',
+    }),
+  ),
+  RDP_WORKER_DATA_PLANE_TLS_KEY_FILE: Type.Optional(
+    Env.path({ description: 'Private key of the data plane certificate (PEM)' }),
+  ),
   RDP_WORKER_DATA_PLANE_PUBLIC_KEY_FILE: Type.Optional(
     Env.path({ description: 'Public key that tokens are verified with (PEM); instead of CONTROL_PLANE_JWKS_URL' }),
   ),
@@ -107,6 +119,17 @@ export type Config = Readonly<Static<typeof configSchema>>
 
 /** Rules between variables. */
 export function checkConfig(config: Config, problem: (variable: string, message: string) => void): void {
+  checkIdentityConfig(config, problem)
+  if (config.RAP_IDENTITY_DIR === undefined && config.RDP_WORKER_ID === undefined) {
+    problem('RDP_WORKER_ID', 'is required, unless RAP_IDENTITY_DIR is set')
+  }
+  const { RDP_WORKER_DATA_PLANE_TLS_CERT_FILE: certFile, RDP_WORKER_DATA_PLANE_TLS_KEY_FILE: keyFile } = config
+  if ((certFile === undefined) !== (keyFile === undefined)) {
+    problem(
+      'RDP_WORKER_DATA_PLANE_TLS_KEY_FILE',
+      'is set together with RDP_WORKER_DATA_PLANE_TLS_CERT_FILE or not at all',
+    )
+  }
   const keys = [
     config.RDP_WORKER_DATA_PLANE_PUBLIC_KEY_FILE,
     config.RDP_WORKER_DATA_PLANE_PUBLIC_KEY_PEM,
@@ -127,6 +150,12 @@ export function checkConfig(config: Config, problem: (variable: string, message:
   } catch (error) {
     problem('RDP_WORKER_TARGET_ALLOW', (error as Error).message)
   }
+}
+
+/** Files of a certificate of the data plane's own, or undefined where the platform certificate serves. */
+export function dataPlaneTlsFiles(config: Config): { certFile: string; keyFile: string } | undefined {
+  const { RDP_WORKER_DATA_PLANE_TLS_CERT_FILE: certFile, RDP_WORKER_DATA_PLANE_TLS_KEY_FILE: keyFile } = config
+  return certFile === undefined || keyFile === undefined ? undefined : { certFile, keyFile }
 }
 
 /** Labels as the control plane takes them. */

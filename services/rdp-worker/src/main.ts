@@ -2,17 +2,15 @@ import {
   buildHealthServer,
   connectRedis,
   createMetrics,
+  openPlatformIdentity,
   runService,
-  type TlsMaterial,
   watchTlsFiles,
 } from '@rap/service-kit'
-import { type InternalTls, startWorker } from './app.ts'
-import { checkConfig, configSchema } from './config.ts'
+import { startWorker } from './app.ts'
+import { checkConfig, configSchema, dataPlaneTlsFiles } from './config.ts'
 
 /** A drain may take its whole configured time, which is at most an hour, in milliseconds. */
 const SHUTDOWN_TIMEOUT_MS = 3_630_000
-
-const withCa = (material: TlsMaterial): InternalTls => ({ ...material, ca: material.ca ?? '' })
 
 await runService({
   name: 'rdp-worker',
@@ -27,22 +25,15 @@ await runService({
     onShutdown('redis', () => {
       for (const connection of Object.values(redis)) connection.disconnect()
     })
-    const internal = await watchTlsFiles({
-      certFile: config.RAP_TLS_CERT_FILE,
-      keyFile: config.RAP_TLS_KEY_FILE,
-      caFile: config.RAP_PLATFORM_CA_FILE,
-      logger,
-      onChange: material => worker.setTls(withCa(material)),
-    })
-    onShutdown('platform certificate', internal.close)
-    const dataPlane = await watchTlsFiles({
-      certFile: config.RDP_WORKER_DATA_PLANE_TLS_CERT_FILE,
-      keyFile: config.RDP_WORKER_DATA_PLANE_TLS_KEY_FILE,
-      logger,
-      onChange: () => worker.reloadDataPlaneTls(),
-    })
-    onShutdown('data-plane certificate', dataPlane.close)
-    const worker = await startWorker({ config, logger, metrics, redis, tls: withCa(internal.material), signal })
+    const id = config.RDP_WORKER_ID
+    const identity = await openPlatformIdentity({ config, kind: 'worker', id, logger, metrics, signal })
+    onShutdown('identity', () => identity.close())
+    const files = dataPlaneTlsFiles(config)
+    if (files !== undefined) {
+      const watched = await watchTlsFiles({ ...files, logger, onChange: () => worker.reloadDataPlaneTls() })
+      onShutdown('data-plane certificate', watched.close)
+    }
+    const worker = await startWorker({ config, logger, metrics, redis, identity, signal })
     const health = await buildHealthServer({
       service: 'rdp-worker',
       logger,

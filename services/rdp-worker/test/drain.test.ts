@@ -1,5 +1,7 @@
-import { readFileSync } from 'node:fs'
+import { copyFileSync, readFileSync, writeFileSync } from 'node:fs'
 import { request } from 'node:http'
+import { join } from 'node:path'
+import { type Authority, createAuthority, issueCertificate } from '@rap/pki'
 import { connectRedis, createLogger } from '@rap/service-kit'
 import { startProcess, tempDir, waitFor, writePlatformCertificate } from '@rap/testkit'
 import t from 'tap'
@@ -119,7 +121,9 @@ t.test('a worker with the certificate of another one does not start', async t =>
       id: newPlace('').session_id,
     })
     const env = { [variable]: foreign.certFile, [variable.replace('CERT', 'KEY')]: foreign.keyFile }
-    await t.rejects(TestWorker.start(t, { env }), { message: new RegExp(`^${variable} carries the identity`) })
+    await t.rejects(TestWorker.start(t, { env }), {
+      message: new RegExp(`^${foreign.certFile} .*carries the identity`),
+    })
   }
 })
 
@@ -201,13 +205,8 @@ t.test('a renewed certificate is shown to new clients and used for new calls, an
   desktop.sessions[desktop.sessions.length - 2]?.send(Buffer.from('0005aaaaaa', 'hex'))
   await waitFor(() => (live.client.rdp?.receivedBytes ?? 0) > 0, { what: 'the desktop that was there' })
 
-  const { authority } = await common()
-  const material = {
-    cert: readFileSync(certFile),
-    key: readFileSync(worker.files.keyFile),
-    ca: authority.certificatePem,
-  }
-  worker.worker.setTls(material)
+  await worker.identity.check()
+  t.equal(String(worker.identity.material.cert), readFileSync(certFile, 'utf8'))
   up.client.socket.close()
   await worker.controlPlane.reported(up.place.attachment_id, 'closed')
 
@@ -215,9 +214,41 @@ t.test('a renewed certificate is shown to new clients and used for new calls, an
     kind: 'worker',
     id: newPlace('').session_id,
   })
-  t.throws(
-    () =>
-      worker.worker.setTls({ ...material, cert: readFileSync(foreign.certFile), key: readFileSync(foreign.keyFile) }),
-    /RAP_TLS_CERT_FILE/,
-  )
+  const renewed = worker.identity.material
+  copyFileSync(foreign.certFile, certFile)
+  copyFileSync(foreign.keyFile, worker.files.keyFile)
+  await worker.identity.check()
+  t.equal(worker.identity.material, renewed)
+  const { identity } = await worker.worker.ready()
+  t.match(identity, /^changed files are not in use: .* carries the identity/)
 })
+
+t.test(
+  'a data plane may show a public certificate, and one of the platform CA only with the name of its worker',
+  async t => {
+    const { authority } = await common()
+    const publicCa = await createAuthority({ name: 'public CA', days: 2, now: new Date() })
+    const folder = tempDir('rap-worker-')
+    t.teardown(() => folder.remove())
+    const shown = async (issuer: Authority, name: string) => {
+      const { certificatePem, keyPem } = await issueCertificate({
+        authority: issuer,
+        commonName: 'localhost',
+        dnsNames: ['localhost'],
+        usages: ['server'],
+        now: new Date(),
+      })
+      const [certFile, keyFile] = [join(folder.path, `${name}.pem`), join(folder.path, `${name}.key`)]
+      writeFileSync(certFile, certificatePem)
+      writeFileSync(keyFile, keyPem)
+      return { RDP_WORKER_DATA_PLANE_TLS_CERT_FILE: certFile, RDP_WORKER_DATA_PLANE_TLS_KEY_FILE: keyFile }
+    }
+    await t.rejects(TestWorker.start(t, { env: await shown(authority, 'platform') }), {
+      message: /carries the identity none/,
+    })
+    const worker = await TestWorker.start(t, { env: await shown(publicCa, 'public') })
+    const client = await worker.connect({ ca: publicCa.certificatePem })
+    client.socket.close()
+    await t.rejects(worker.connect(), 'clients that know the platform CA alone do not take it')
+  },
+)

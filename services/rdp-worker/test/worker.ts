@@ -8,8 +8,9 @@ import {
   createLogger,
   createMetrics,
   loadConfig,
-  loadTlsFiles,
   type Metrics,
+  openPlatformIdentity,
+  type PlatformIdentity,
   type Redis,
 } from '@rap/service-kit'
 import {
@@ -123,6 +124,7 @@ export class TestWorker {
   readonly resolver: ResolverPeer
   readonly redis: Redis
   readonly worker: Worker
+  readonly identity: PlatformIdentity
   readonly metrics: Metrics
   readonly key: ClientKey
   readonly lines: string[]
@@ -141,6 +143,7 @@ export class TestWorker {
       | 'resolver'
       | 'redis'
       | 'worker'
+      | 'identity'
       | 'metrics'
       | 'key'
       | 'lines'
@@ -156,6 +159,7 @@ export class TestWorker {
     this.resolver = parts.resolver
     this.redis = parts.redis
     this.worker = parts.worker
+    this.identity = parts.identity
     this.metrics = parts.metrics
     this.key = parts.key
     this.lines = parts.lines
@@ -191,15 +195,8 @@ export class TestWorker {
     t.teardown(() => {
       for (const connection of Object.values(redis)) connection.disconnect()
     })
-    const {
-      cert,
-      key,
-      ca = '',
-    } = await loadTlsFiles({
-      certFile: config.RAP_TLS_CERT_FILE,
-      keyFile: config.RAP_TLS_KEY_FILE,
-      caFile: config.RAP_PLATFORM_CA_FILE,
-    })
+    const identity = await openPlatformIdentity({ config, kind: 'worker', id: config.RDP_WORKER_ID, logger })
+    t.teardown(() => identity.close())
     const stopping = new AbortController()
     const metrics = createMetrics({ service: 'rdp-worker' })
     const worker = await startWorker({
@@ -207,11 +204,23 @@ export class TestWorker {
       logger,
       metrics,
       redis,
-      tls: { cert, key, ca },
+      identity,
       signal: stopping.signal,
       ...(options.times && { times: options.times }),
     })
-    const parts = { id, url, files, controlPlane, resolver, redis: redis.commands, worker, metrics, lines, stopping }
+    const parts = {
+      id,
+      url,
+      files,
+      controlPlane,
+      resolver,
+      redis: redis.commands,
+      worker,
+      identity,
+      metrics,
+      lines,
+      stopping,
+    }
     const started = new TestWorker({ ...parts, key: await ClientKey.make() }, shared, t)
     t.teardown(() => started.drain())
     return started

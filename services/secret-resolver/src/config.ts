@@ -1,6 +1,6 @@
-import { Env, healthFields, identityFields, issuerField, platformFields } from '@rap/service-kit'
+import { checkIdentityConfig, Env, healthFields, identityFields, issuerField, platformFields } from '@rap/service-kit'
 import { type Static, Type } from '@sinclair/typebox'
-import { keyFields } from './key-sources.ts'
+import { checkKeyConfig, keyFields } from './key-sources.ts'
 
 /** The environment of the secret-resolver; `docs/operations/configuration.md` is generated from it. */
 export const configSchema = Type.Object({
@@ -20,6 +20,12 @@ export const configSchema = Type.Object({
     protocols: ['redis:', 'rediss:'],
     secret: true,
   }),
+  CONTROL_PLANE_INTERNAL_URL: Type.Optional(
+    Env.url({
+      description: 'Internal listener of the control plane, where an enrolled identity is renewed',
+      example: 'https://control-plane.rap.internal:8444',
+    }),
+  ),
   CONTROL_PLANE_JWKS_URL: Env.url({
     description: 'Public signing keys of the control plane',
     example: 'https://control-plane.rap.internal:8443/.well-known/jwks.json',
@@ -46,3 +52,9 @@ export const configSchema = Type.Object({
   }),
 })
 export type Config = Readonly<Static<typeof configSchema>>
+
+/** Rules between variables. */
+export function checkConfig(config: Config, problem: (variable: string, message: string) => void): void {
+  checkIdentityConfig(config, problem)
+  checkKeyConfig(config, problem)
+}

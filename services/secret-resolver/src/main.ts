@@ -7,14 +7,14 @@ import {
   createMetrics,
   isProduction,
   migrate,
+  openPlatformIdentity,
   type RapServer,
   remoteKeySet,
   runService,
-  watchTlsFiles,
 } from '@rap/service-kit'
 import { buildApp } from './app.ts'
-import { configSchema } from './config.ts'
-import { checkKeyConfig, openKeys } from './key-sources.ts'
+import { checkConfig, configSchema } from './config.ts'
+import { openKeys } from './key-sources.ts'
 import { Housekeeping } from './master-keys/housekeeping.ts'
 import { activateConfigured } from './master-keys/register.ts'
 import { isLasting, refuseUnusableKeys } from './master-keys/start-checks.ts'
@@ -31,7 +31,7 @@ function urlOf(app: RapServer, scheme: 'http' | 'https'): string {
 await runService({
   name: SERVICE,
   schema: configSchema,
-  check: checkKeyConfig,
+  check: checkConfig,
   isConfigError: isLasting,
   logFields: [
     'key_ids',
@@ -69,40 +69,29 @@ await runService({
     const sweeper = startSweeper({ sql, now, versionRetentionMs, logger })
     onShutdown('sweeper', sweeper.stop)
 
-    let app: RapServer | undefined
-    const tls = await watchTlsFiles({
-      certFile: config.RAP_TLS_CERT_FILE,
-      keyFile: config.RAP_TLS_KEY_FILE,
-      caFile: config.RAP_PLATFORM_CA_FILE,
-      logger,
-      onChange: material => {
-        current = material
-        app?.setTls(material)
-      },
-    })
-    let current = tls.material
-    onShutdown('tls files', tls.close)
-
     const metrics = createMetrics({ service: SERVICE })
+    const identity = await openPlatformIdentity({ config, kind: 'service', id: SERVICE, logger, metrics, signal })
+    onShutdown('identity', () => identity.close())
+    const ready = readyCheck({ sql, redis, keys })
     const health = await buildHealthServer({
       service: SERVICE,
       logger,
       metrics,
       draining: signal,
-      ready: readyCheck({ sql, redis, keys }),
+      ready: async () => ({ ...(await ready()), identity: identity.status() }),
     })
     onShutdown('health server', () => health.close())
-    app = await buildApp({
+    const app = await buildApp({
       logger,
       metrics,
-      tls: current,
+      tls: identity.material,
       trustDomain: config.RAP_TRUST_DOMAIN,
       sql,
       redis,
       keys,
       versionRetentionMs,
       kickRewrap: () => housekeeping.kickRewrap(),
-      tokenKeys: remoteKeySet({ url: config.CONTROL_PLANE_JWKS_URL, tls: () => current, logger }).lookup,
+      tokenKeys: remoteKeySet({ url: config.CONTROL_PLANE_JWKS_URL, tls: () => identity.material, logger }).lookup,
       issuer: config.DATA_PLANE_ISSUER,
       isProduction: isProduction(config.APP_ENV),
       limits: {
@@ -110,7 +99,8 @@ await runService({
         perSessionPerMinute: config.RESOLVE_LIMIT_PER_SESSION,
       },
     })
-    onShutdown('server', () => app?.close())
+    identity.onChange(material => app.setTls(material))
+    onShutdown('server', () => app.close())
     await health.listen({ host: config.HEALTH_HOST, port: config.HEALTH_PORT })
     await app.listen({ host: config.SECRET_RESOLVER_HOST, port: config.SECRET_RESOLVER_PORT })
     return { internal_url: urlOf(app, 'https'), health_url: urlOf(health, 'http') }

@@ -24,7 +24,7 @@ t.test('the service starts from its environment, serves, and ends in order', asy
   const { internal_url, health_url } = await readyFields(service)
   t.strictSame(await readiness(health_url), {
     status: 200,
-    checks: { database: 'ok', grants: 'ok', redis: 'ok', key_provider: 'ok' },
+    checks: { database: 'ok', grants: 'ok', redis: 'ok', key_provider: 'ok', identity: 'ok' },
   })
   const resolver = remote(internal_url)
   const place = await seedPlace(world)
