@@ -14,6 +14,7 @@ import {
 } from '@rap/service-kit'
 import type { FastifyRequest } from 'fastify'
 import { internalAuditRoutes } from './audit/internal-routes.ts'
+import { auditForeignPeers, openRefusals } from './audit/refusals.ts'
 import { auditRoutes } from './audit/routes.ts'
 import { bootstrap } from './auth/bootstrap.ts'
 import { addressKey } from './auth/client-address.ts'
@@ -94,6 +95,7 @@ export async function buildApp(config: Config, deps: AppDeps): Promise<ControlPl
   await signing.ensure()
   await bootstrap({ config, sql, logger })
   const events = await StateEvents.open(sql, logger)
+  const refusals = openRefusals(sql, logger, deps.metrics)
   const revocations = new Revocations({ load: () => listRevocations(sql), logger })
   await revocations.start()
   const refusedPeers = new RefusedPeers(sql, logger)
@@ -107,6 +109,7 @@ export async function buildApp(config: Config, deps: AppDeps): Promise<ControlPl
     resolver: deps.resolver,
     masterKeys: deps.masterKeys,
     events,
+    refusals,
     revocations,
     nowSeconds: deps.nowSeconds ?? (() => Math.floor(Date.now() / 1000)),
     signal,
@@ -123,6 +126,7 @@ export async function buildApp(config: Config, deps: AppDeps): Promise<ControlPl
       // The public side first: a start that is under way needs the report of its worker, which comes in on the other.
       await publicApp.close()
       await internalApp.close()
+      await refusals.close()
       await events.close()
       revocations.close()
       await refusedPeers.close()
@@ -190,6 +194,7 @@ async function buildInternalApp(ctx: Context, deps: AppDeps, refusedPeers: Refus
   })
   const identify = deps.identify ?? identifyByCertificate
   app.addHook('preValidation', refuseBrokenText())
+  auditForeignPeers(app, ctx, identify)
   internalWorkerRoutes(app, ctx, identify)
   directoryRoutes(app, ctx, identify)
   internalSessionRoutes(app, ctx, identify)

@@ -1,4 +1,5 @@
 import type { Logger, Redis, Revocations, Sql } from '@rap/service-kit'
+import type { Refusals } from './audit/refusals.ts'
 import type { Config } from './config.ts'
 import type { MasterKeysPort } from './master-keys/keeper.ts'
 import type { ResolverPort } from './secrets/resolver.ts'
@@ -17,6 +18,8 @@ export interface Context {
   readonly resolver: ResolverPort
   readonly masterKeys: MasterKeysPort
   readonly events: StateEvents
+  /** Audit of refusals that somebody outside can cause at will. */
+  readonly refusals: Refusals
   /** Peers that are refused although their certificates are valid. */
   readonly revocations: Revocations
   /** Seconds since the epoch, for tokens; times of rows are the database's own. */

@@ -25,18 +25,23 @@ export async function auditUser(
   })
 }
 
-/** Appends what a worker reported or was refused. */
+/** Appends what a worker reported. */
 export async function auditWorker(
   sql: Sql | TransactionSql,
   workerId: string,
   event: EventBy & { request_id?: string | undefined },
 ): Promise<void> {
-  await appendAuditEvent(sql, {
+  await appendAuditEvent(sql, eventOfWorker(workerId, event))
+}
+
+/** What a worker reported or was refused. */
+export function eventOfWorker(workerId: string, event: EventBy & { request_id?: string | undefined }): AuditEvent {
+  return {
     worker_id: workerId,
     ...event,
     outcome: event.outcome ?? 'ok',
     actor: { kind: 'worker', id: workerId },
-  })
+  }
 }
 
 /** Appends what the control plane did by itself. */
@@ -50,11 +55,16 @@ export async function auditSystem(sql: Sql | TransactionSql, event: EventBy): Pr
 
 /** Appends what somebody did who is not logged in. */
 export async function auditStranger(sql: Sql | TransactionSql, origin: Origin, event: EventBy): Promise<void> {
-  await appendAuditEvent(sql, {
+  await appendAuditEvent(sql, eventOfStranger(origin, event))
+}
+
+/** What somebody did who is not logged in; a refusal goes to `Context.refusals`. */
+export function eventOfStranger(origin: Origin, event: EventBy): AuditEvent {
+  return {
     ...event,
     outcome: event.outcome ?? 'ok',
     actor: { kind: 'system', id: 'anonymous' },
     request_id: origin.requestId,
     details: { client_address: origin.clientAddress, ...event.details },
-  })
+  }
 }

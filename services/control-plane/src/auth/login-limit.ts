@@ -28,14 +28,9 @@ for index, key in ipairs(KEYS) do
 end
 return counts`
 
-export interface Attempt {
-  readonly allowed: boolean
-  /** True for the first attempt beyond a bound: later ones of the window are not worth a line in the audit each. */
-  readonly firstRefusal: boolean
-}
-
 /**
- * Counts an attempt before the password is looked at, so that parallel attempts cannot slip through together.
+ * Counts an attempt before the password is looked at, so that parallel attempts cannot slip through together; whether it
+ * is within every bound.
  * Keys hold digests: an e-mail address typed into the wrong field is often a password. Throws ProblemError
  * ERR_UPSTREAM_UNAVAILABLE when Redis is away, and then nobody logs in: an attacker who can stop Redis must not get
  * unlimited guesses.
@@ -43,12 +38,11 @@ export interface Attempt {
 export async function countAttempt(
   redis: Redis,
   { email, address }: { email: string; address: string },
-): Promise<Attempt> {
+): Promise<boolean> {
   const keys = keysOf(email, address)
   const counts = (await askRedis(redis.eval(COUNT, keys.length, ...keys, WINDOW_SECONDS))) as number[]
   const bounds = [LIMITS.pair, LIMITS.account, LIMITS.address]
-  const excess = counts.map((count, index) => count - (bounds[index] ?? 0))
-  return { allowed: excess.every(over => over <= 0), firstRefusal: excess.some(over => over === 1) }
+  return counts.every((count, index) => count <= (bounds[index] ?? 0))
 }
 
 const FORGIVE = `

@@ -1,5 +1,5 @@
-import type { Sql, TransactionSql } from '@rap/service-kit'
-import { auditCaller, auditStranger, auditUser } from '../audit/write.ts'
+import type { Sql, Standing, TransactionSql } from '@rap/service-kit'
+import { auditCaller, auditStranger, auditUser, eventOfStranger } from '../audit/write.ts'
 import type { Context } from '../context.ts'
 import { problems } from '../errors.ts'
 import type { Caller, Origin } from './caller.ts'
@@ -39,14 +39,15 @@ export async function login(
   origin: Origin,
 ): Promise<LoggedIn> {
   const email = normalizeEmail(given.email)
-  const attempt = await countAttempt(ctx.redis, { email, address: origin.clientAddress })
+  const isAllowed = await countAttempt(ctx.redis, { email, address: origin.clientAddress })
   const user = await findUserByEmail(ctx.sql, email)
-  if (!attempt.allowed) {
-    if (attempt.firstRefusal) await auditFailure(ctx, user, origin, 'ERR_AUTH_RATE_LIMITED')
+  const standing = user === undefined ? 'stranger' : 'claimant'
+  if (!isAllowed) {
+    await auditFailure(ctx, { user, origin, code: 'ERR_AUTH_RATE_LIMITED', standing })
     throw problems.ERR_AUTH_RATE_LIMITED({ extras: { retry_after_seconds: WINDOW_SECONDS } })
   }
   if (!(await verifyPassword(user?.password_hash, given.password)) || user === undefined) {
-    await auditFailure(ctx, user, origin, 'ERR_AUTH_INVALID_CREDENTIALS')
+    await auditFailure(ctx, { user, origin, code: 'ERR_AUTH_INVALID_CREDENTIALS', standing })
     throw problems.ERR_AUTH_INVALID_CREDENTIALS()
   }
   await forgiveAttempt(ctx.redis, { email, address: origin.clientAddress })
@@ -63,15 +64,28 @@ export async function login(
   return { user, tokens }
 }
 
-async function auditFailure(ctx: Context, user: UserRow | undefined, origin: Origin, code: string): Promise<void> {
-  await auditStranger(ctx.sql, origin, {
-    organization_id: user === undefined ? null : await chainOf(ctx.sql, user),
+/** Nobody's id, which is looked up as long as a real one. */
+const NOBODY = '00000000-0000-0000-0000-000000000000'
+
+interface Failure {
+  readonly user: UserRow | undefined
+  readonly origin: Origin
+  readonly code: string
+  readonly standing: Standing
+}
+
+async function auditFailure(ctx: Context, { user, origin, code, standing }: Failure): Promise<void> {
+  const [membership] = await membershipsOf(ctx.sql, user?.id ?? NOBODY)
+  const event = eventOfStranger(origin, {
+    organization_id: user?.home_organization_id ?? membership?.organization_id ?? null,
     event: 'user_login_failed',
     user_id: user?.id,
     outcome: 'refused',
     code,
     details: { account_known: user !== undefined },
   })
+  // Not waited for: whether it gets a row or is counted depends on the account, and the time of the answer must not.
+  void ctx.refusals.report(event, standing)
 }
 
 /** The organization whose audit speaks of a person's log-ins: the one of the account, or else the first membership. */
@@ -157,11 +171,14 @@ export async function changePassword(
 ): Promise<void> {
   const { email, origin } = caller
   checkNewPassword(given.next, { email })
-  const attempt = await countAttempt(ctx.redis, { email, address: origin.clientAddress })
-  if (!attempt.allowed) throw problems.ERR_AUTH_RATE_LIMITED({ extras: { retry_after_seconds: WINDOW_SECONDS } })
+  const isAllowed = await countAttempt(ctx.redis, { email, address: origin.clientAddress })
   const user = await findUser(ctx.sql, caller.id)
+  if (!isAllowed) {
+    await auditFailure(ctx, { user, origin, code: 'ERR_AUTH_RATE_LIMITED', standing: 'holder' })
+    throw problems.ERR_AUTH_RATE_LIMITED({ extras: { retry_after_seconds: WINDOW_SECONDS } })
+  }
   if (user === undefined || !(await verifyPassword(user.password_hash, given.current))) {
-    await auditFailure(ctx, user, origin, 'ERR_AUTH_INVALID_CREDENTIALS')
+    await auditFailure(ctx, { user, origin, code: 'ERR_AUTH_INVALID_CREDENTIALS', standing: 'holder' })
     throw problems.ERR_AUTH_INVALID_CREDENTIALS()
   }
   await forgiveAttempt(ctx.redis, { email, address: origin.clientAddress })

@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import type { PeerIdentity, TransactionSql } from '@rap/service-kit'
 import { type Channel, channelsBeyond, type DataPlaneClaims, TokenError, verifyToken } from '@rap/token-claims'
-import { auditWorker, type EventBy } from '../audit/write.ts'
+import { auditWorker, type EventBy, eventOfWorker } from '../audit/write.ts'
 import type { Context } from '../context.ts'
 import { problems } from '../errors.ts'
 import { roleIn } from '../organizations/access.ts'
@@ -57,7 +57,7 @@ class RefusedBind extends Error {
  *
  * Everything is decided in one transaction with session and attachment locked, and the token's `jti` is written in it,
  * so that a token binds once, whatever restarts. Throws ProblemError with the precise ERR_BIND_* code; each refusal is
- * in the audit. INVARIANT: no answer that says yes is sent before that transaction is committed.
+ * in the audit, by itself or counted. INVARIANT: no answer that says yes is sent before that transaction is committed.
  */
 export async function authoriseBind(ctx: Context, peer: PeerIdentity, request: BindRequest): Promise<Bound> {
   let claims: DataPlaneClaims | undefined
@@ -68,7 +68,6 @@ export async function authoriseBind(ctx: Context, peer: PeerIdentity, request: B
   } catch (error) {
     const code = codeOf(error)
     if (code === 'ERR_BIND_UNAVAILABLE') ctx.logger.error({ event: 'bind_failed', err: error }, 'bind failed')
-    // When even the audit cannot be written, the bind is refused all the same.
     await auditRefusal(ctx, peer, { request, claims, code })
     throw problems[code](code === 'ERR_BIND_UNAVAILABLE' ? { cause: error } : {})
   }
@@ -182,31 +181,34 @@ function codeOf(error: unknown): BindRefusal {
   return 'ERR_BIND_UNAVAILABLE'
 }
 
+/** Never rejects: where even the audit cannot be written, the bind is refused all the same, and counted until it can. */
 async function auditRefusal(
   ctx: Context,
   peer: PeerIdentity,
   { request, claims, code }: { request: BindRequest; claims: DataPlaneClaims | undefined; code: BindRefusal },
 ): Promise<void> {
-  try {
-    await auditWorker(ctx.sql, peer.id, {
-      // Only what a verified token says is believed; anything else goes to the platform's own chain.
-      ...(claims === undefined ? { organization_id: null } : await existingPlace(ctx, claims)),
-      event: 'data_plane_bind_refused',
-      outcome: 'refused',
-      code,
-      request_id: request.requestId,
-      details: { runtime_transport: request.runtimeTransport, client_address: request.clientAddress },
-    })
-  } catch (error) {
-    ctx.logger.error({ event: 'audit_write_failed', code, err: error }, 'refused bind is not in the audit')
-  }
+  const event = eventOfWorker(peer.id, {
+    // Only what a verified token says is believed; anything else goes to the platform's own chain.
+    ...(claims === undefined ? { organization_id: null } : await existingPlace(ctx, claims)),
+    event: 'data_plane_bind_refused',
+    outcome: 'refused',
+    code,
+    request_id: request.requestId,
+    details: { runtime_transport: request.runtimeTransport, client_address: request.clientAddress },
+  })
+  await ctx.refusals.report(event, claims === undefined ? 'stranger' : 'holder')
 }
 
 /** The organization of a chain must exist; a token that we signed for another database names one that does not. */
-async function existingPlace(ctx: Context, claims: DataPlaneClaims): Promise<EventBy | Omit<EventBy, 'event'>> {
-  const [row] = await ctx.sql`select 1 from rap.organizations where id = ${claims.organization_id}`
+async function existingPlace(ctx: Context, claims: DataPlaneClaims): Promise<Omit<EventBy, 'event'>> {
   const place = placeOf(claims)
-  return row === undefined ? { ...place, organization_id: null } : place
+  try {
+    const [row] = await ctx.sql`select 1 from rap.organizations where id = ${claims.organization_id}`
+    return row === undefined ? { ...place, organization_id: null } : place
+  } catch {
+    // Nothing can be written now; the refusal is counted for the chain of the platform, which is there in any case.
+    return { ...place, organization_id: null }
+  }
 }
 
 function placeOf(claims: DataPlaneClaims) {
