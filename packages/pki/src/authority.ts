@@ -1,8 +1,9 @@
-import { randomBytes } from 'node:crypto'
+import { DAY_MS, serialNumber, toPem, validityWithin } from './certificates.ts'
 import { PkiError } from './errors.ts'
 import { generateKeyPair, importKeyPair, type KeyPair, type KeyType } from './keys.ts'
+import { type CertificateUsage, createLeaf } from './leaf.ts'
 import { x509 } from './library.ts'
-import { commonNameSubject, type SubjectNames, subjectAlternativeNames } from './subject-names.ts'
+import { commonNameSubject, type SubjectNames } from './subject-names.ts'
 
 /** A certificate authority: the key that signs, and its certificate (followed by the chain up to the root, if any). */
 export interface Authority {
@@ -16,8 +17,6 @@ export interface AuthorityOptions {
   readonly days: number
   readonly now: Date
 }
-
-export type CertificateUsage = 'server' | 'client'
 
 export interface CertificateOptions extends SubjectNames {
   readonly authority: Authority
@@ -38,13 +37,9 @@ export interface IssuedCertificate {
   readonly keyPem: string
 }
 
-const DAY_MS = 24 * 60 * 60 * 1000
 const DEFAULT_DAYS = 90
-/** Clocks of peers may be this far behind and still accept a fresh certificate. */
-const CLOCK_SKEW_MS = 5 * 60 * 1000
 /** A root may have one level of intermediates below it. */
 const ROOT_PATH_LENGTH = 1
-const USAGES = { server: x509.ExtendedKeyUsage.serverAuth, client: x509.ExtendedKeyUsage.clientAuth } as const
 
 /**
  * Makes a self-signed root: ECDSA P-256, CA:TRUE with pathlen 1, keyCertSign and cRLSign.
@@ -53,8 +48,7 @@ const USAGES = { server: x509.ExtendedKeyUsage.serverAuth, client: x509.Extended
  */
 export async function createAuthority(options: AuthorityOptions): Promise<Authority> {
   const { now, days } = options
-  const notAfter = new Date(now.getTime() + days * DAY_MS)
-  const validity = checkedValidity(new Date(now.getTime() - CLOCK_SKEW_MS), notAfter)
+  const validity = validityWithin(now, new Date(now.getTime() + days * DAY_MS))
   const keys = await generateKeyPair('ec')
   const certificate = await x509.X509CertificateGenerator.createSelfSigned({
     ...validity,
@@ -67,7 +61,7 @@ export async function createAuthority(options: AuthorityOptions): Promise<Author
       await x509.SubjectKeyIdentifierExtension.create(keys.publicKey),
     ],
   })
-  return { certificatePem: `${certificate.toString('pem')}\n`, keyPem: keys.privateKeyPem }
+  return { certificatePem: toPem(certificate), keyPem: keys.privateKeyPem }
 }
 
 /**
@@ -79,40 +73,22 @@ export async function createAuthority(options: AuthorityOptions): Promise<Author
  */
 export async function issueCertificate(options: CertificateOptions): Promise<IssuedCertificate> {
   const { authority, now } = options
-  if (options.usages.length === 0) throw new TypeError('usages cannot be empty')
   const chain = readChain(authority.certificatePem)
   const issuer = chain[0] as x509.X509Certificate
   const signer = await importKeyPair(authority.keyPem)
   await checkIssuer(issuer, signer)
   const subject = options.keyPem === undefined ? undefined : await importKeyPair(options.keyPem)
   const keys = subject ?? (await generateKeyPair(options.keyType ?? 'ec'))
-  const san = subjectAlternativeNames(options)
-
-  const wanted = options.notAfter ?? new Date(now.getTime() + DEFAULT_DAYS * DAY_MS)
-  const validity = checkedValidity(
-    new Date(Math.max(now.getTime() - CLOCK_SKEW_MS, issuer.notBefore.getTime())),
-    new Date(Math.min(wanted.getTime(), issuer.notAfter.getTime())),
-  )
-  const rsaUsage = keys.type === 'rsa' ? x509.KeyUsageFlags.keyEncipherment : 0
-  const certificate = await x509.X509CertificateGenerator.create({
-    ...validity,
-    serialNumber: serialNumber(),
-    subject: commonNameSubject(options.commonName),
-    // The very bytes of the issuer's subject: a chain is matched by them.
-    issuer: issuer.subjectName,
-    publicKey: keys.publicKey,
+  const notAfter = options.notAfter ?? new Date(now.getTime() + DEFAULT_DAYS * DAY_MS)
+  const certificate = await createLeaf({
+    ...options,
+    issuer,
     signingKey: signer.privateKey,
-    extensions: [
-      new x509.BasicConstraintsExtension(false, undefined, true),
-      new x509.KeyUsagesExtension(x509.KeyUsageFlags.digitalSignature | rsaUsage, true),
-      new x509.ExtendedKeyUsageExtension(options.usages.map(usage => USAGES[usage])),
-      ...(san === undefined ? [] : [san]),
-      await x509.SubjectKeyIdentifierExtension.create(keys.publicKey),
-      await x509.AuthorityKeyIdentifierExtension.create(issuer.publicKey),
-    ],
+    publicKey: await x509.PublicKey.create(keys.publicKey),
+    validity: validityWithin(now, notAfter, issuer),
   })
   const intermediates = chain.filter(link => link.subject !== link.issuer)
-  const certificatePem = [certificate, ...intermediates].map(link => `${link.toString('pem')}\n`).join('')
+  const certificatePem = [certificate, ...intermediates].map(toPem).join('')
   return { certificatePem, keyPem: keys.privateKeyPem }
 }
 
@@ -135,20 +111,4 @@ async function checkIssuer(issuer: x509.X509Certificate, signer: KeyPair): Promi
   if (!own.equals(Buffer.from(given.rawData))) {
     throw new PkiError('ERR_PKI_INVALID_KEY', 'the key is not the one of the certificate', { field: 'authority' })
   }
-}
-
-function checkedValidity(notBefore: Date, notAfter: Date): { notBefore: Date; notAfter: Date } {
-  if (notBefore < notAfter) return { notBefore, notAfter }
-  throw new PkiError('ERR_PKI_INVALID_VALIDITY', 'the validity would end before it begins', {
-    notBefore: text(notBefore),
-    notAfter: text(notAfter),
-  })
-}
-
-function text(date: Date): string {
-  return Number.isNaN(date.getTime()) ? 'invalid' : date.toISOString()
-}
-
-function serialNumber(): string {
-  return randomBytes(16).toString('hex')
 }

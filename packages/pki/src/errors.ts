@@ -5,6 +5,9 @@ export type PkiErrorCode =
   | 'ERR_PKI_INVALID_CERTIFICATE'
   | 'ERR_PKI_INVALID_KEY'
   | 'ERR_PKI_NOT_AN_AUTHORITY'
+  /** The path length of an authority leaves no room for what would stand below it. */
+  | 'ERR_PKI_PATH_LENGTH'
+  | 'ERR_PKI_INVALID_CSR'
 
 export interface PkiErrorFacts {
   /** The argument or certificate field that was refused. */

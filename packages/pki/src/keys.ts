@@ -12,17 +12,19 @@ export interface KeyPair {
   readonly type: KeyType
 }
 
-type ImportAlgorithm = webcrypto.EcKeyImportParams | webcrypto.RsaHashedImportParams
+export type ImportAlgorithm = webcrypto.EcKeyImportParams | webcrypto.RsaHashedImportParams
 
 const RSA: webcrypto.RsaHashedImportParams = { name: 'RSASSA-PKCS1-v1_5', hash: 'SHA-256' }
+export const P256: webcrypto.EcKeyGenParams = { name: 'ECDSA', namedCurve: 'P-256' }
+export const P384: webcrypto.EcKeyGenParams = { name: 'ECDSA', namedCurve: 'P-384' }
 const MIN_RSA_BITS = 2048
+/** FIPS 186-5 §5.4: signatures under a smaller exponent can be forged without the key; under 1 by anybody. */
+const MIN_RSA_EXPONENT = 65_537n
 const EC_CURVES: Readonly<Record<string, string>> = { prime256v1: 'P-256', secp384r1: 'P-384' }
 
 export async function generateKeyPair(type: KeyType): Promise<KeyPair> {
   const algorithm =
-    type === 'ec'
-      ? { name: 'ECDSA', namedCurve: 'P-256' }
-      : { ...RSA, modulusLength: MIN_RSA_BITS, publicExponent: Uint8Array.of(1, 0, 1) }
+    type === 'ec' ? P256 : { ...RSA, modulusLength: MIN_RSA_BITS, publicExponent: Uint8Array.of(1, 0, 1) }
   const { privateKey, publicKey } = await webcrypto.subtle.generateKey(algorithm, true, ['sign', 'verify'])
   const pkcs8 = Buffer.from(await webcrypto.subtle.exportKey('pkcs8', privateKey))
   const pem = createPrivateKey({ key: pkcs8, format: 'der', type: 'pkcs8' }).export({ type: 'pkcs8', format: 'pem' })
@@ -49,10 +51,18 @@ export async function importKeyPair(privateKeyPem: string): Promise<KeyPair> {
   }
 }
 
-function algorithmOf(key: KeyObject): ImportAlgorithm {
-  const { namedCurve = '', modulusLength = 0 } = key.asymmetricKeyDetails ?? {}
-  if (key.asymmetricKeyType === 'rsa' && modulusLength >= MIN_RSA_BITS) return RSA
+/** The WebCrypto algorithm of a key. Throws PkiError INVALID_KEY: only EC P-256/P-384 and RSA ≥ 2048. */
+export function algorithmOf(key: KeyObject, field = 'keyPem'): ImportAlgorithm {
+  const { namedCurve = '', modulusLength = 0, publicExponent = 0n } = key.asymmetricKeyDetails ?? {}
+  const isStrongRsa = modulusLength >= MIN_RSA_BITS && publicExponent >= MIN_RSA_EXPONENT
+  if (key.asymmetricKeyType === 'rsa' && isStrongRsa) return RSA
   const curve = key.asymmetricKeyType === 'ec' ? EC_CURVES[namedCurve] : undefined
-  if (curve === undefined) throw new PkiError('ERR_PKI_INVALID_KEY', 'unsupported kind of key', { field: 'keyPem' })
+  if (curve === undefined) throw new PkiError('ERR_PKI_INVALID_KEY', 'unsupported kind of key', { field })
   return { name: 'ECDSA', namedCurve: curve }
+}
+
+/** What a key signs certificates and requests with: the hash that is as strong as the key. */
+export function signatureAlgorithmOf(key: webcrypto.CryptoKey): { name: string; hash: string } {
+  const { name, namedCurve } = key.algorithm as webcrypto.EcKeyAlgorithm
+  return { name, hash: namedCurve === 'P-384' ? 'SHA-384' : 'SHA-256' }
 }

@@ -1,4 +1,4 @@
-import { isIP } from 'node:net'
+import { isIP, SocketAddress } from 'node:net'
 import { PkiError } from './errors.ts'
 import { x509 } from './library.ts'
 
@@ -6,7 +6,7 @@ import { x509 } from './library.ts'
 const MAX_DNS_CHARACTERS = 253
 const DNS_LABEL = /^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/i
 /** RFC 5280 Appendix A.1: ub-common-name. */
-const MAX_COMMON_NAME_CHARACTERS = 64
+export const MAX_COMMON_NAME_CHARACTERS = 64
 const MAX_URI_CHARACTERS = 2048
 
 export interface SubjectNames {
@@ -32,24 +32,36 @@ export function commonNameSubject(commonName: string): x509.Name {
 export function subjectAlternativeNames(names: SubjectNames): x509.SubjectAlternativeNameExtension | undefined {
   const { dnsNames = [], ipAddresses = [], uris = [] } = names
   for (const name of dnsNames) if (!isDnsName(name)) refuse('dnsNames')
-  for (const address of ipAddresses) if (isIP(address) === 0 || address.includes('%')) refuse('ipAddresses')
+  const addresses = ipAddresses.map(address => canonicalIpAddress(address) ?? refuse('ipAddresses'))
   for (const uri of uris) if (!isUri(uri)) refuse('uris')
   const items: x509.JsonGeneralNames = [
     ...dnsNames.map(value => ({ type: 'dns' as const, value })),
-    ...ipAddresses.map(value => ({ type: 'ip' as const, value })),
+    ...addresses.map(address => ({ type: 'ip' as const, value: inGroups(address) })),
     ...uris.map(value => ({ type: 'url' as const, value })),
   ]
   return items.length === 0 ? undefined : new x509.SubjectAlternativeNameExtension(items)
 }
 
-function isDnsName(name: string): boolean {
+/** An IP address in its one spelling (RFC 5952 for IPv6), or undefined for what is none or names an interface. */
+export function canonicalIpAddress(address: string): string | undefined {
+  const family = isIP(address)
+  if (family === 0 || address.includes('%')) return undefined
+  return new SocketAddress({ address, family: family === 4 ? 'ipv4' : 'ipv6' }).address
+}
+
+/** An address without dotted decimals in IPv6: the library would write others than are meant. */
+function inGroups(address: string): string {
+  return isIP(address) === 4 ? address : new URL(`http://[${address}]`).hostname.slice(1, -1)
+}
+
+export function isDnsName(name: string): boolean {
   if (name.length > MAX_DNS_CHARACTERS) return false
   const labels = name.split('.')
   if (labels[0] === '*' && labels.length >= 3) labels.shift()
   return labels.every(label => DNS_LABEL.test(label))
 }
 
-function isUri(uri: string): boolean {
+export function isUri(uri: string): boolean {
   return uri.length <= MAX_URI_CHARACTERS && /^[\x21-\x7e]+$/.test(uri) && !uri.includes(',') && URL.canParse(uri)
 }
 

@@ -1,28 +1,11 @@
-import { execFileSync } from 'node:child_process'
 import { createPrivateKey, generateKeyPairSync, X509Certificate } from 'node:crypto'
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
 import t from 'tap'
 import { createAuthority, issueCertificate } from '../src/index.ts'
+import { openssl } from './openssl.ts'
 
 const now = new Date()
 const DAY_MS = 86_400_000
 const authority = await createAuthority({ name: 'Test Platform CA', days: 365, now })
-
-const workspace = mkdtempSync(join(tmpdir(), 'rap-pki-'))
-t.teardown(() => rmSync(workspace, { recursive: true }))
-
-/** The exit code and output of openssl, which knows nothing of the library that wrote the certificates. */
-function openssl(args: string[], files: Record<string, string>): { code: number; output: string } {
-  for (const [name, content] of Object.entries(files)) writeFileSync(join(workspace, name), content)
-  try {
-    return { code: 0, output: execFileSync('openssl', args, { cwd: workspace, encoding: 'utf8', stdio: 'pipe' }) }
-  } catch (err) {
-    const failed = err as { status: number; stdout: string; stderr: string }
-    return { code: failed.status, output: failed.stdout + failed.stderr }
-  }
-}
 
 t.test('an authority is a root with CA:TRUE, a path length, and only signing usages', async t => {
   const { output } = openssl(['x509', '-in', 'ca.pem', '-noout', '-text'], { 'ca.pem': authority.certificatePem })
