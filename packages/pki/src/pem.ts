@@ -12,7 +12,7 @@ export const MAX_CERTIFICATE_CHARACTERS = 16_384
 export function readPemBlock(
   pem: string,
   { label, max, code, field }: { label: string; max: number; code: PkiErrorCode; field: string },
-): Buffer {
+): Buffer<ArrayBuffer> {
   if (typeof pem !== 'string' || pem.length > max) throw new PkiError(code, 'over the bound', { field })
   const block = new RegExp(
     `^\\s*-----BEGIN ${label}-----\\r?\\n([A-Za-z0-9+/=\\r\\n]+)-----END ${label}-----\\s*$`,
