@@ -1,7 +1,7 @@
 import { X509Certificate } from 'node:crypto'
 import { checkServerIdentity, type PeerCertificate } from 'node:tls'
 import { identityOfCertificate, parseSpiffeId, spiffeId } from '@rap/pki'
-import { Agent, buildConnector } from 'undici'
+import { Agent, buildConnector, Dispatcher } from 'undici'
 import { TLS_DEFAULTS, type TlsMaterial } from './tls.ts'
 
 export interface InternalAgentOptions extends TlsMaterial {
@@ -47,32 +47,62 @@ export function serverIdentityCheck(
 }
 
 /**
- * An undici Agent for calls to one internal server over mutual TLS: chain, host name and SPIFFE ID are all verified.
- * `setTls` gives new connections another certificate; idle ones of the old certificate close within seconds.
+ * An undici dispatcher for calls to one internal server over mutual TLS: chain, host name and SPIFFE ID are all verified.
+ *
+ * INVARIANT: a call that begins after `setTls` goes over a connection that was made with the new material. One that lives
+ * on would outlast its certificate, and the server refuses it from then on.
  */
-export class InternalAgent extends Agent {
-  readonly #holder: { connect: buildConnector.connector }
+export class InternalAgent extends Dispatcher {
   #options: InternalAgentOptions
+  #agent: Agent
 
   constructor(options: InternalAgentOptions) {
-    const holder = { connect: connectorOf(options) }
-    super({
-      connect: (target, callback) => holder.connect(target, callback),
-      connections: 64,
-      pipelining: 1,
-      keepAliveTimeout: 10_000,
-      keepAliveMaxTimeout: 60_000,
-    })
-    this.#holder = holder
+    super()
     this.#options = options
+    this.#agent = agentOf(options)
   }
 
-  setTls(material: TlsMaterial): void {
-    const { cert, key, ca = this.#options.ca } = material
+  setTls({ cert, key, ca = this.#options.ca }: TlsMaterial): void {
     const next = { ...this.#options, cert, key, ca }
-    this.#holder.connect = connectorOf(next)
+    const agent = agentOf(next)
+    // Calls that are under way end as they began.
+    void this.#agent.close().catch(() => {})
+    this.#agent = agent
     this.#options = next
   }
+
+  override dispatch(options: Dispatcher.DispatchOptions, handler: Dispatcher.DispatchHandler): boolean {
+    return this.#agent.dispatch(options as Agent.DispatchOptions, handler)
+  }
+
+  override close(): Promise<void>
+  override close(callback: () => void): void
+  override close(callback?: () => void): Promise<void> | void {
+    const closed = this.#agent.close()
+    if (callback === undefined) return closed
+    void closed.then(callback)
+  }
+
+  override destroy(): Promise<void>
+  override destroy(error: Error | null): Promise<void>
+  override destroy(callback: () => void): void
+  override destroy(error: Error | null, callback: () => void): void
+  override destroy(first?: Error | null | (() => void), second?: () => void): Promise<void> | void {
+    const callback = typeof first === 'function' ? first : second
+    const destroyed = this.#agent.destroy(typeof first === 'function' ? null : (first ?? null))
+    if (callback === undefined) return destroyed
+    void destroyed.then(callback)
+  }
+}
+
+function agentOf(options: InternalAgentOptions): Agent {
+  return new Agent({
+    connect: connectorOf(options),
+    connections: 64,
+    pipelining: 1,
+    keepAliveTimeout: 10_000,
+    keepAliveMaxTimeout: 60_000,
+  })
 }
 
 function connectorOf(options: InternalAgentOptions): buildConnector.connector {

@@ -156,20 +156,27 @@ t.test('the identity is checked on every connection, resumed sessions included',
   await t.rejects(client.request({ method: 'GET', path: '/v1/x' }), { code: 'ERR_UPSTREAM_UNAVAILABLE' })
 })
 
-t.test('an agent presents its new certificate after a change', async t => {
-  const { peerIdentity } = await import('../src/index.ts')
-  const { authority, url, log } = await pair(t, app => {
-    app.get('/v1/me', async (request, reply) =>
-      reply.header('connection', 'close').send({ id: peerIdentity(request)?.id }),
-    )
-  })
-  const agent = await agentOf(t, authority, 'worker/before')
-  const client = new InternalClient({ baseUrl: url, agent, logger: log.logger })
-  t.same(await client.request({ method: 'GET', path: '/v1/me' }), { id: 'before' })
-  const { cert, key } = await authority.issue('worker/after')
-  agent.setTls({ cert, key })
-  t.same(await client.request({ method: 'GET', path: '/v1/me' }), { id: 'after' })
-})
+t.test(
+  'an agent presents its new certificate from the change on, and goes on with no connection of the old one',
+  async t => {
+    const { peerIdentity } = await import('../src/index.ts')
+    const { authority, url, log } = await pair(t, app => {
+      app.get('/v1/me', async request => ({ id: peerIdentity(request)?.id }))
+      app.get('/v1/slow', async request => {
+        await new Promise(resolve => setTimeout(resolve, 100))
+        return { id: peerIdentity(request)?.id }
+      })
+    })
+    const agent = await agentOf(t, authority, 'worker/before')
+    const client = new InternalClient({ baseUrl: url, agent, logger: log.logger })
+    t.same(await client.request({ method: 'GET', path: '/v1/me' }), { id: 'before' })
+    const underWay = client.request({ method: 'GET', path: '/v1/slow' })
+    const { cert, key } = await authority.issue('worker/after')
+    agent.setTls({ cert, key })
+    t.same(await client.request({ method: 'GET', path: '/v1/me' }), { id: 'after' })
+    t.same(await underWay, { id: 'before' }, 'a call that was under way ends as it began')
+  },
+)
 
 t.test(
   'a connection that cannot be made is tried again for calls that may be repeated, and only for those',
@@ -228,4 +235,24 @@ t.test('an expected identity out of form is a mistake of the program', async t =
       expectedIdentity,
     )
   }
+})
+
+t.test('what is known by its ETag is not sent again; without one there is no answer', async t => {
+  let body = '{"version":1}'
+  const { client } = await pair(t, app => {
+    app.get('/v1/list', async (request, reply) => {
+      const etag = `"${body.length}"`
+      if (request.headers['if-none-match'] === etag) return reply.code(304).send()
+      return reply.header('etag', etag).type('application/json').send(body)
+    })
+    app.get('/v1/bare', async () => ({}))
+    app.get('/v1/always', async (_request, reply) => reply.code(304).send())
+  })
+  const first = await client.requestTagged({ path: '/v1/list' }, undefined)
+  t.same(first, { unchanged: false, etag: '"13"', body: { version: 1 } })
+  t.same(await client.requestTagged({ path: '/v1/list' }, '"13"'), { unchanged: true })
+  body = '{"version":10}'
+  t.match(await client.requestTagged({ path: '/v1/list' }, '"13"'), { unchanged: false, body: { version: 10 } })
+  await t.rejects(client.requestTagged({ path: '/v1/bare' }, undefined), { code: 'ERR_UPSTREAM_UNAVAILABLE' })
+  await t.rejects(client.requestTagged({ path: '/v1/always' }, undefined), { code: 'ERR_UPSTREAM_UNAVAILABLE' })
 })
