@@ -40,6 +40,8 @@ import { internalSessionRoutes } from './sessions/internal-routes.ts'
 import { startReaper } from './sessions/reaper.ts'
 import { sessionRoutes } from './sessions/routes.ts'
 import { StateEvents } from './sessions/state-events.ts'
+import { internalTargetRoutes } from './targets/internal-routes.ts'
+import { targetIdentityRoutes } from './targets/routes.ts'
 import { keySetRoute, trustRoutes } from './trust/routes.ts'
 import { SigningKeys } from './trust/signing-keys.ts'
 import { directoryRoutes } from './workers/directory-routes.ts'
@@ -167,6 +169,7 @@ async function buildPublicApp(ctx: Context, deps: AppDeps): Promise<RapServer> {
   authRoutes(app, ctx)
   organizationRoutes(app, ctx)
   resourceRoutes(app, ctx)
+  targetIdentityRoutes(app, ctx)
   secretRoutes(app, ctx)
   masterKeyRoutes(app, ctx)
   sessionRoutes(app, ctx)
@@ -198,6 +201,7 @@ async function buildInternalApp(ctx: Context, deps: AppDeps, refusedPeers: Refus
   internalWorkerRoutes(app, ctx, identify)
   directoryRoutes(app, ctx, identify)
   internalSessionRoutes(app, ctx, identify)
+  internalTargetRoutes(app, ctx, identify)
   internalAuditRoutes(app, ctx, identify)
   keySetRoute(app, ctx)
   return app

@@ -44,8 +44,6 @@ t.test('an address that is not a host and a port is refused', async t => {
 t.test('metadata is checked: known names by their rules, other names as short facts', async t => {
   const refused = [
     { certificate_verification_mode: 'none' },
-    { certificate_verification_mode: 'pinned' },
-    { certificate_verification_mode: 'pinned', certificate_pins: [] },
     { certificate_pins: ['zz'] },
     { security: 'rdp' },
     { render_quality_profile: 'best' },
@@ -70,6 +68,8 @@ t.test('metadata is checked: known names by their rules, other names as short fa
   const pin = Array.from({ length: 32 }, () => 'AB').join(':')
   const { body } = await create({ metadata: { certificate_verification_mode: 'pinned', certificate_pins: [pin] } })
   t.same(body.metadata.certificate_pins, ['ab'.repeat(32)], 'a fingerprint as tools print it')
+  const waiting = await create({ metadata: { certificate_verification_mode: 'pinned' } })
+  t.equal(waiting.status, 201, 'pinned without a pin: the first certificate waits for an approval')
 })
 
 t.test('in production certificate verification cannot be off', async t => {

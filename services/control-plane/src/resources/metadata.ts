@@ -62,9 +62,6 @@ export function checkMetadata(given: Metadata, { production }: { production: boo
     throw invalid(`the value of ${field ?? 'metadata'} is not one of those allowed`)
   }
   const checked: Record<string, unknown> & Static<typeof KnownMetadata> = { ...given, ...known }
-  if (checked.certificate_verification_mode === 'pinned' && (checked.certificate_pins ?? []).length === 0) {
-    throw invalid('certificate_verification_mode pinned needs certificate_pins')
-  }
   if (storedBytes(checked) > MAX_STORED_BYTES) throw invalid('it is too large as a whole')
   if (production && checked.certificate_verification_mode === 'insecure') {
     throw problems.ERR_RESOURCE_INSECURE_VERIFICATION()

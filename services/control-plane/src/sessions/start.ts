@@ -8,6 +8,8 @@ import { requireResource } from '../resources/access.ts'
 import { auditingCredentials, refuseCredentials } from '../resources/credential-guard.ts'
 import { targetRulesOf } from '../resources/metadata.ts'
 import type { ResourceForRow } from '../resources/storage.ts'
+import { readIdentity, requireNoAlarm, type TargetIdentity, targetOf } from '../targets/identity.ts'
+import { auditingAlarm, tellingFingerprint } from '../targets/refusals.ts'
 import { selectWorker } from '../workers/select.ts'
 import type { WorkerRow } from '../workers/storage.ts'
 import { dispatchAssignment, releaseAttachments } from './coordination.ts'
@@ -44,6 +46,7 @@ export interface StartInput extends ConnectInput {
 interface Placed {
   /** As it was when it was locked: what the guard has seen is what the worker is told. */
   readonly resource: ResourceForRow
+  readonly identity: TargetIdentity
   readonly session: SessionRow
   readonly attachment: AttachmentRow
 }
@@ -57,16 +60,18 @@ class OvertakenError extends Error {
  * Starts a session and waits until its worker is ready.
  *
  * Throws ProblemError: ERR_RESOURCE_SECRET_REQUIRED and ERR_RESOURCE_PLAINTEXT_CREDENTIALS in production,
- * ERR_SESSION_LIMIT_USER, ERR_SESSION_LIMIT_ORGANIZATION, ERR_SESSION_NO_WORKER, ERR_SESSION_COORDINATION_UNAVAILABLE,
+ * ERR_TARGET_IDENTITY_CHANGED, ERR_SESSION_LIMIT_USER, ERR_SESSION_LIMIT_ORGANIZATION, ERR_SESSION_NO_WORKER,
+ * ERR_SESSION_COORDINATION_UNAVAILABLE,
  * ERR_IDEMPOTENCY_KEY_REUSED, and whatever `awaitReady` throws.
  */
 export async function startSession(ctx: Context, caller: Caller, input: StartInput): Promise<Started> {
   const resource = await requireResource(ctx.sql, caller, { id: input.resourceId, permission: 'sessions.use' })
   const { idempotent } = input
   const earlier = idempotent === undefined ? undefined : await findIdempotent(ctx.sql, idempotent)
-  if (earlier !== undefined) return await awaitReady(ctx, earlier)
-  return await auditingCredentials(ctx, caller, {
-    attempt: { operation: 'session_start', organizationId: resource.organization_id, resourceId: resource.id },
+  if (earlier !== undefined) return await answer(ctx, resource, earlier)
+  return await auditingRefusals(ctx, caller, {
+    resource,
+    operation: 'session_start',
     work: async () => {
       requireConnectable(ctx, resource)
       const worker = await selectWorker(ctx, resource.labels)
@@ -77,7 +82,7 @@ export async function startSession(ctx: Context, caller: Caller, input: StartInp
         if (!(error instanceof OvertakenError) || idempotent === undefined) throw error
         const other = await findIdempotent(ctx.sql, idempotent)
         if (other === undefined) throw error
-        return await awaitReady(ctx, other)
+        return await answer(ctx, resource, other)
       }
       return await connect(ctx, { ...placed, worker, display: input.display })
     },
@@ -96,6 +101,8 @@ async function placeSession(
     lock: 'share',
   })
   requireConnectable(ctx, resource)
+  const identity = await readIdentity(tx, resource)
+  requireNoAlarm(identity, resource.role)
   await requireRoom(ctx, tx, { organizationId: resource.organization_id, userId: caller.id })
   const session = await insertSession(tx, {
     organizationId: resource.organization_id,
@@ -116,7 +123,7 @@ async function placeSession(
     throw new OvertakenError()
   }
   await auditCaller(tx, caller, { ...placeOf(session, attachment), event: 'session_started' })
-  return { resource, session, attachment }
+  return { resource, identity, session, attachment }
 }
 
 export interface AttachInput extends ConnectInput {
@@ -138,8 +145,9 @@ export async function attachSession(
   if (hasEnded(seen.state)) throw problems.ERR_SESSION_ENDED({ extras: { session_id: seen.id } })
   const use = { id: seen.resource_id, permission: 'sessions.use' } as const
   const resource = await requireResource(ctx.sql, caller, use)
-  return await auditingCredentials(ctx, caller, {
-    attempt: { operation: 'session_attach', organizationId: resource.organization_id, resourceId: resource.id },
+  return await auditingRefusals(ctx, caller, {
+    resource,
+    operation: 'session_attach',
     work: async () => {
       requireConnectable(ctx, resource)
       const worker = await selectWorker(ctx, resource.labels)
@@ -147,8 +155,10 @@ export async function attachSession(
         // The resource first, as where it is deleted: everybody locks in the same order.
         const locked = await requireResource(tx, caller, { ...use, lock: 'share' })
         requireConnectable(ctx, locked)
+        const identity = await readIdentity(tx, locked)
+        requireNoAlarm(identity, locked.role)
         const given = { caller, sessionId: seen.id, input, worker }
-        return { resource: locked, ...(await placeAttachment(ctx, tx, given)) }
+        return { resource: locked, identity, ...(await placeAttachment(ctx, tx, given)) }
       })
       if (superseded !== undefined) {
         await releaseAttachments(ctx.redis, ctx.logger, [{ ...superseded, reason: 'ERR_SESSION_TAKEN_OVER' }])
@@ -162,7 +172,7 @@ async function placeAttachment(
   ctx: Context,
   tx: TransactionSql,
   given: { caller: Caller; sessionId: string; input: AttachInput; worker: WorkerRow },
-): Promise<Omit<Placed, 'resource'> & { superseded: AttachmentRow | undefined }> {
+): Promise<Pick<Placed, 'session' | 'attachment'> & { superseded: AttachmentRow | undefined }> {
   const { caller, sessionId, input, worker } = given
   const locked = await lockSession(tx, sessionId)
   if (locked === undefined || hasEnded(locked.state))
@@ -202,12 +212,12 @@ async function connect(
   ctx: Context,
   order: Placed & { worker: WorkerRow; display: ConnectInput['display'] },
 ): Promise<Started> {
-  const { attachment, resource } = order
+  const { attachment, resource, identity } = order
   try {
     const assignment = await signAssignment(ctx, {
       ...order,
       secretRef: resource.secret_ref,
-      target: { protocol: resource.protocol, address: resource.address, ...targetRulesOf(resource.metadata) },
+      target: targetOf(resource, identity),
     })
     await dispatchAssignment(ctx.redis, attachment, assignment)
   } catch (cause) {
@@ -219,7 +229,24 @@ async function connect(
       closeReason: 'ERR_SESSION_TERMINATED',
     })
   }
-  return await awaitReady(ctx, attachment.id)
+  return await answer(ctx, resource, attachment.id)
+}
+
+async function answer(ctx: Context, resource: ResourceForRow, attachmentId: string): Promise<Started> {
+  return await tellingFingerprint(ctx, { resource, attachmentId, work: () => awaitReady(ctx, attachmentId) })
+}
+
+/** Runs a start or an attach with its refusals in the audit. */
+async function auditingRefusals<T>(
+  ctx: Context,
+  caller: Caller,
+  given: { resource: ResourceForRow; operation: 'session_start' | 'session_attach'; work: () => Promise<T> },
+): Promise<T> {
+  const { resource, operation } = given
+  return await auditingCredentials(ctx, caller, {
+    attempt: { operation, organizationId: resource.organization_id, resourceId: resource.id },
+    work: () => auditingAlarm(ctx, caller, given),
+  })
 }
 
 /** In production: no credential stands in the resource itself, the target is verified, and a secret is there. */
