@@ -106,6 +106,8 @@ create table rap.issued_certificates (
   not_before timestamptz not null,
   not_after timestamptz not null,
   issued_at timestamptz not null default now(),
+  -- By a renewal: its owner stands on the next one.
+  replaced_at timestamptz,
   revoked_at timestamptz,
   constraint issued_certificates_identity_fkey foreign key (kind, identity_id) references rap.identities (kind, id),
   constraint issued_certificates_validity check (not_before < not_after)

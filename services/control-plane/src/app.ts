@@ -27,7 +27,11 @@ import type { KeyWrapping } from './keys/wrapping.ts'
 import type { MasterKeysPort } from './master-keys/keeper.ts'
 import { masterKeyRoutes } from './master-keys/routes.ts'
 import { organizationRoutes } from './organizations/routes.ts'
+import { authorityRoutes } from './platform-ca/authority-routes.ts'
 import { trustBundleRoutes } from './platform-ca/bundle-routes.ts'
+import { enrolmentRoutes, internalIdentityRoutes } from './platform-ca/enrolment-routes.ts'
+import { identityRoutes } from './platform-ca/identity-routes.ts'
+import type { PlatformCa } from './platform-ca/platform-ca.ts'
 import { portalRoutes } from './portal/routes.ts'
 import { resourceRoutes } from './resources/routes.ts'
 import { RefusedPeers } from './revocation/audit.ts'
@@ -65,8 +69,7 @@ export interface AppDeps {
   readonly keys: KeyWrapping
   readonly resolver: ResolverPort
   readonly masterKeys: MasterKeysPort
-  /** CA certificates of the platform, PEM: they are published. */
-  readonly trustBundlePem: string
+  readonly platformCa: PlatformCa
   /** Aborted when the service drains. */
   readonly signal: AbortSignal
   readonly publicTls?: ServerTls | undefined
@@ -108,6 +111,7 @@ export async function buildApp(config: Config, deps: AppDeps): Promise<ControlPl
     redis,
     logger,
     signing,
+    platformCa: deps.platformCa,
     resolver: deps.resolver,
     masterKeys: deps.masterKeys,
     events,
@@ -178,7 +182,10 @@ async function buildPublicApp(ctx: Context, deps: AppDeps): Promise<RapServer> {
   revocationRoutes(app, ctx)
   auditRoutes(app, ctx)
   trustRoutes(app, ctx)
-  trustBundleRoutes(app, ctx, deps.trustBundlePem)
+  trustBundleRoutes(app, ctx, '')
+  authorityRoutes(app, ctx)
+  identityRoutes(app, ctx)
+  enrolmentRoutes(app, ctx)
   if (config.PORTAL_DIR !== undefined) await portalRoutes(app, config.PORTAL_DIR)
   return app
 }
@@ -204,6 +211,8 @@ async function buildInternalApp(ctx: Context, deps: AppDeps, refusedPeers: Refus
   internalTargetRoutes(app, ctx, identify)
   internalAuditRoutes(app, ctx, identify)
   keySetRoute(app, ctx)
+  trustBundleRoutes(app, ctx, '/internal')
+  internalIdentityRoutes(app, ctx, identify)
   return app
 }
 

@@ -1,12 +1,18 @@
 import { TRUST_MODES } from '@rap/candidate-metadata'
 import { DATA_PLANE_PATH } from '@rap/data-plane-protocol'
-import { Env, healthFields, identityFields, isProduction, issuerField, platformFields } from '@rap/service-kit'
+import { Env, healthFields, isProduction, issuerField, platformFields } from '@rap/service-kit'
 import { type Static, Type } from '@sinclair/typebox'
 
 /** The environment of the control plane; docs/operations/configuration.md is made from the descriptions. */
 export const configSchema = Type.Object({
   ...platformFields,
-  ...identityFields,
+  RAP_TLS_CERT_FILE: Type.Optional(
+    Env.path({
+      description: 'Platform certificate of this service (PEM chain); without it the control plane issues its own',
+    }),
+  ),
+  RAP_TLS_KEY_FILE: Type.Optional(Env.path({ description: 'Private key of the platform certificate (PEM)' })),
+  RAP_PLATFORM_CA_FILE: Type.Optional(Env.path({ description: 'Certificates of the platform CA (PEM)' })),
   ...issuerField,
   ...healthFields(9443),
   CONTROL_PLANE_HOST: Env.string({
@@ -73,10 +79,34 @@ export const configSchema = Type.Object({
       'How clients trust the certificate of a direct worker; smoke_insecure is never advertised in production',
     default: 'platform_ca',
   }),
-  DATA_PLANE_DIRECT_WORKER_TLS_CA_REF: Env.string({
-    description: 'Name and version of the trust bundle that clients check direct workers against',
-    default: 'rap-platform-ca:v1',
-    maxLength: 128,
+  DATA_PLANE_DIRECT_WORKER_TLS_CA_REF: Type.Optional(
+    Env.string({
+      description:
+        'Name and version of the trust bundle that candidates name; the newest bundle of the platform CA when absent',
+      example: 'rap-platform-ca:v1',
+      maxLength: 128,
+    }),
+  ),
+  CONTROL_PLANE_NAMES: Env.list({
+    description:
+      'DNS names and IP addresses in the certificate that the control plane issues to itself, where RAP_TLS_CERT_FILE is absent',
+    default: [],
+    maxItems: 32,
+    example: 'control-plane.rap.internal,rap.example.com',
+  }),
+  CONTROL_PLANE_CERTIFICATE_HOURS: Env.integer({
+    description: 'Life of the certificates that the platform CA issues; they are renewed at two thirds of it',
+    default: 24,
+    min: 1,
+    max: 720,
+    unit: 'hours',
+  }),
+  CONTROL_PLANE_TRUST_BUNDLE_OVERLAP_MINUTES: Env.integer({
+    description: 'How long a new trust bundle is published before certificates are issued that only it vouches for',
+    default: 60,
+    min: 0,
+    max: 43_200,
+    unit: 'minutes',
   }),
   CONTROL_PLANE_SIGNING_KEY_ENCRYPTION_KEY_FILE: Type.Optional(
     Env.path({
@@ -94,6 +124,13 @@ export const configSchema = Type.Object({
     description: 'Name of the key that wraps new ones; stored with everything that it wraps',
     default: 'signing-key-wrap:v1',
     pattern: '^[A-Za-z0-9][A-Za-z0-9._:-]{0,127}$',
+  }),
+  DATA_PLANE_SIGNING_KEY_ROTATION_HOURS: Env.integer({
+    description: 'How long a signing key signs before the next one takes its place; 0: only on demand',
+    default: 720,
+    min: 0,
+    max: 87_600,
+    unit: 'hours',
   }),
   SESSION_READY_TIMEOUT_SECONDS: Env.integer({
     description: 'How long the start of a session waits for its worker',
@@ -146,6 +183,16 @@ const LOOPBACK = /^(localhost|127(\.\d{1,3}){3}|\[::1\])$/
 export function checkConfig(config: Config, problem: (variable: string, message: string) => void): void {
   if ((config.CONTROL_PLANE_TLS_CERT_FILE === undefined) !== (config.CONTROL_PLANE_TLS_KEY_FILE === undefined)) {
     problem('CONTROL_PLANE_TLS_KEY_FILE', 'is set together with CONTROL_PLANE_TLS_CERT_FILE or not at all')
+  }
+  const files = [config.RAP_TLS_CERT_FILE, config.RAP_TLS_KEY_FILE, config.RAP_PLATFORM_CA_FILE]
+  if (files.some(file => file !== undefined) && files.includes(undefined)) {
+    problem('RAP_TLS_CERT_FILE', 'is set together with RAP_TLS_KEY_FILE and RAP_PLATFORM_CA_FILE or not at all')
+  }
+  if (!files.includes(undefined) && config.CONTROL_PLANE_NAMES.length > 0) {
+    problem('CONTROL_PLANE_NAMES', 'is for a control plane that issues its own certificate: unset RAP_TLS_CERT_FILE')
+  }
+  if (files.every(file => file === undefined) && config.CONTROL_PLANE_NAMES.length === 0) {
+    problem('CONTROL_PLANE_NAMES', 'is required where RAP_TLS_CERT_FILE is absent')
   }
   if ((config.BOOTSTRAP_ADMIN_EMAIL === undefined) !== (config.BOOTSTRAP_ADMIN_PASSWORD_FILE === undefined)) {
     problem('BOOTSTRAP_ADMIN_PASSWORD_FILE', 'is set together with BOOTSTRAP_ADMIN_EMAIL or not at all')

@@ -2,6 +2,7 @@ import type { Logger, Redis, Revocations, Sql } from '@rap/service-kit'
 import type { Refusals } from './audit/refusals.ts'
 import type { Config } from './config.ts'
 import type { MasterKeysPort } from './master-keys/keeper.ts'
+import type { PlatformCa } from './platform-ca/platform-ca.ts'
 import type { ResolverPort } from './secrets/resolver.ts'
 import type { StateEvents } from './sessions/state-events.ts'
 import type { SigningKeys } from './trust/signing-keys.ts'
@@ -15,6 +16,7 @@ export interface Context {
   readonly redis: Redis
   readonly logger: Logger
   readonly signing: SigningKeys
+  readonly platformCa: PlatformCa
   readonly resolver: ResolverPort
   readonly masterKeys: MasterKeysPort
   readonly events: StateEvents

@@ -69,6 +69,10 @@ export const problems = defineProblems({
   ERR_IDENTITY_UNKNOWN: { status: 404, title: 'The identity is not registered' },
   ERR_IDENTITY_REVOKED: { status: 403, title: 'The identity is revoked' },
   ERR_CERTIFICATE_REVOKED: { status: 403, title: 'The certificate is revoked' },
+  ERR_SIGNING_KEY_NEXT_TOO_YOUNG: { status: 409, title: 'The next signing key has not been published long enough' },
+  ERR_SIGNING_KEY_RETIRING_LIMIT: { status: 409, title: 'Too many signing keys are retiring' },
+  ERR_SIGNING_KEY_ENDED: { status: 409, title: 'The signing key is out of use already' },
+  ERR_SIGNING_KEY_PROVIDER_UNAVAILABLE: { status: 503, title: 'The key that wraps signing keys cannot be used' },
   ERR_ATTACHMENT_STATE: { status: 409, title: 'The attachment cannot go to that state' },
   ERR_AUDIT_EVENT_NOT_ALLOWED: { status: 403, title: 'The caller may not report this event' },
 

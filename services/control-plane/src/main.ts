@@ -1,4 +1,3 @@
-import { readFile } from 'node:fs/promises'
 import { isKeyConfigurationError } from '@rap/key-provider'
 import {
   buildHealthServer,
@@ -6,9 +5,11 @@ import {
   connectRedis,
   createMetrics,
   internalAgent,
+  ProblemError,
   type RapServer,
   runService,
   type ServiceContext,
+  type TlsMaterial,
   watchTlsFiles,
 } from '@rap/service-kit'
 import { buildApp } from './app.ts'
@@ -17,6 +18,8 @@ import { prepareDatabase } from './database.ts'
 import { openKeyWrapping } from './keys/wrapping.ts'
 import { HttpMasterKeys } from './master-keys/keeper.ts'
 import { readTrustBundle } from './platform-ca/bundle-file.ts'
+import { openOwnIdentity } from './platform-ca/own-identity.ts'
+import { PlatformCa } from './platform-ca/platform-ca.ts'
 import { HttpResolver } from './secrets/resolver.ts'
 import { ResolverClient } from './secrets/resolver-client.ts'
 
@@ -24,7 +27,7 @@ await runService({
   name: 'control-plane',
   schema: configSchema,
   check: checkConfig,
-  isConfigError: isKeyConfigurationError,
+  isConfigError: error => isKeyConfigurationError(error) || isUnmanaged(error),
   // A start may wait for its worker when the stop comes; afterwards connections are closed.
   shutdownTimeoutMs: 35_000,
   main,
@@ -46,31 +49,53 @@ async function main({ config, logger, signal, onShutdown }: ServiceContext<typeo
   const keys = await openKeyWrapping(config, logger)
   onShutdown('keys', () => keys.destroy())
 
-  const ca = await readFile(config.RAP_PLATFORM_CA_FILE)
-  const platform = {
-    certFile: config.RAP_TLS_CERT_FILE,
-    keyFile: config.RAP_TLS_KEY_FILE,
-    caFile: config.RAP_PLATFORM_CA_FILE,
+  const platformCa = new PlatformCa({
+    sql,
+    keys,
+    trustDomain: config.RAP_TRUST_DOMAIN,
+    certificateHours: config.CONTROL_PLANE_CERTIFICATE_HOURS,
+    overlapMinutes: config.CONTROL_PLANE_TRUST_BUNDLE_OVERLAP_MINUTES,
+    caRef: config.DATA_PLANE_DIRECT_WORKER_TLS_CA_REF,
+    fileBundlePem: () => fileBundlePem,
+  })
+  let fileBundlePem: string | undefined
+  const takeMaterial = (material: TlsMaterial): void => {
+    internalApp.setTls(material)
+    agent.setTls(material)
+    if (publicFiles === undefined) publicApp.setTls(withoutCa(material))
   }
-  const internal = await watchTlsFiles({
-    ...platform,
-    logger,
-    onChange: material => {
-      internalApp.setTls(material)
-      agent.setTls(material)
-    },
-  })
-  onShutdown('internal-tls', () => internal.close())
-  const open = await watchTlsFiles({
-    certFile: config.CONTROL_PLANE_TLS_CERT_FILE ?? platform.certFile,
-    keyFile: config.CONTROL_PLANE_TLS_KEY_FILE ?? platform.keyFile,
-    logger,
-    onChange: material => publicApp.setTls(material),
-  })
-  onShutdown('public-tls', () => open.close())
+  const { RAP_TLS_CERT_FILE: certFile, RAP_TLS_KEY_FILE: keyFile, RAP_PLATFORM_CA_FILE: caFile } = config
+  const own =
+    certFile === undefined || keyFile === undefined || caFile === undefined
+      ? await openOwnIdentity({ sql, platformCa, names: config.CONTROL_PLANE_NAMES, logger, onChange: takeMaterial })
+      : await watchTlsFiles({
+          certFile,
+          keyFile,
+          caFile,
+          logger,
+          onChange: material => {
+            // Before anything is changed: a file with something else than CA certificates leaves all as it was.
+            fileBundlePem = readTrustBundle(Buffer.from(material.ca ?? ''))
+            takeMaterial(material)
+          },
+        })
+  onShutdown('own-identity', () => own.close())
+  const ca = own.material.ca ?? ''
+  if (caFile !== undefined) fileBundlePem = readTrustBundle(Buffer.from(ca))
+  const { CONTROL_PLANE_TLS_CERT_FILE: publicCertFile, CONTROL_PLANE_TLS_KEY_FILE: publicKeyFile } = config
+  const publicFiles =
+    publicCertFile === undefined || publicKeyFile === undefined
+      ? undefined
+      : await watchTlsFiles({
+          certFile: publicCertFile,
+          keyFile: publicKeyFile,
+          logger,
+          onChange: material => publicApp.setTls(material),
+        })
+  if (publicFiles !== undefined) onShutdown('public-tls', () => publicFiles.close())
 
   const agent = internalAgent({
-    ...internal.material,
+    ...own.material,
     ca,
     trustDomain: config.RAP_TRUST_DOMAIN,
     expectedIdentity: 'service/secret-resolver',
@@ -85,11 +110,11 @@ async function main({ config, logger, signal, onShutdown }: ServiceContext<typeo
     keys,
     resolver: new HttpResolver(resolver),
     masterKeys: new HttpMasterKeys(resolver),
-    trustBundlePem: readTrustBundle(ca),
+    platformCa,
     signal,
     metrics,
-    publicTls: open.material,
-    internalTls: { ...internal.material, requireClientCertificate: true },
+    publicTls: publicFiles?.material ?? withoutCa(own.material),
+    internalTls: { ...own.material, requireClientCertificate: true },
   })
   const { publicApp, internalApp } = controlPlane
   onShutdown('servers', () => controlPlane.close())
@@ -112,4 +137,14 @@ async function main({ config, logger, signal, onShutdown }: ServiceContext<typeo
 
 async function listen(app: RapServer, host: string, port: number): Promise<string> {
   return await app.listen({ host, port })
+}
+
+/** The public listener asks nobody for a certificate. */
+function withoutCa({ cert, key }: TlsMaterial): TlsMaterial {
+  return { cert, key }
+}
+
+/** Neither certificates in files nor a platform CA to issue them: an operator has to do one of the two. */
+function isUnmanaged(error: unknown): boolean {
+  return error instanceof ProblemError && error.code === 'ERR_PLATFORM_CA_UNMANAGED'
 }

@@ -232,9 +232,21 @@ t.test('workers and the gateway report what is on their list, about attachments 
   t.equal((await report(worker.peer, { ...event, session_id: resourceId })).status, 404, 'not the session of it')
   t.equal((await report(worker.peer, { ...event, details: { password: 'x' } })).status, 400)
   t.equal((await report(worker.peer, { ...event, details: { nested: { a: 1 } } })).status, 400)
+  const refused = (await stand.audit(null)).filter(row => row.event === 'audit_report_refused')
+  t.match(
+    refused.map(row => [row.actor_id, row.code]),
+    [
+      [worker.id, 'ERR_AUDIT_EVENT_NOT_ALLOWED'],
+      ['gateway', 'ERR_AUDIT_EVENT_NOT_ALLOWED'],
+      [other.id, 'ERR_NOT_FOUND'],
+      [worker.id, 'ERR_NOT_FOUND'],
+      [worker.id, 'ERR_VALIDATION'],
+    ],
+    'a worker that says what is not its to say is in the audit for it',
+  )
 })
 
-t.test('a peer that goes wild does not fill the audit', async t => {
+t.test('a peer that goes wild does not fill the audit, and the audit says how far it went', async t => {
   const worker = await instance.worker()
   const report = () =>
     instance.internal(worker.peer, 'POST', '/internal/v1/audit-events', { body: { event: 'data_plane_bind_refused' } })
@@ -242,4 +254,27 @@ t.test('a peer that goes wild does not fill the audit', async t => {
   for (let index = 0; index < 305; index++) answers.push(await report())
   t.equal(answers.filter(answer => answer.status === 204).length, 300)
   t.equal(answers.at(-1)!.status, 429)
+  await instance.controlPlane.context.refusals.flush()
+  const refused = (await stand.audit(null)).filter(row => row.actor_id === worker.id && row.code === 'ERR_RATE_LIMITED')
+  const counts = refused.map(row => (row.details as { suppressed_count?: number }).suppressed_count)
+  t.same(counts, [undefined, undefined, undefined, undefined, undefined])
+  for (let index = 0; index < 50; index++) await report()
+  await instance.controlPlane.context.refusals.flush()
+  const [last] = (await stand.audit(null)).slice(-1)
+  t.match(last, { event: 'audit_report_refused', worker_id: worker.id, details: { suppressed_count: 45 } })
+})
+
+t.test('a flood of reports about strangers leaves room for those about attachments', async t => {
+  const worker = (await instance.worker()).start()
+  const operator = await stand.user({ organizationId, role: 'operator' })
+  const { body } = await instance.call(operator, 'POST', '/v1/sessions', {
+    body: { resource_id: await stand.resource(organizationId), dpop_jkt: 'A'.repeat(43) },
+  })
+  const report = (about: Record<string, unknown>) =>
+    instance.internal(worker.peer, 'POST', '/internal/v1/audit-events', {
+      body: { event: 'data_plane_bind_refused', ...about },
+    })
+  for (let index = 0; index < 300; index++) await report({})
+  t.equal((await report({})).status, 429)
+  t.equal((await report({ attachment_id: body.attachment.id })).status, 204)
 })

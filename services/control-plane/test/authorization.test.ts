@@ -232,6 +232,8 @@ t.test('every path of the public API asks for a log-in, but for those that make 
     'POST /v1/auth/refresh',
     'POST /v1/auth/logout',
     'GET /v1/trust-bundle',
+    'GET /v1/trust-bundles/{version}',
+    'POST /v1/enroll',
     'GET /.well-known/jwks.json',
   ])
   const { paths } = JSON.parse((await instance.call(undefined, 'GET', '/docs/json')).text)

@@ -29,6 +29,7 @@ import { prepareDatabase } from '../src/database.ts'
 import { type KeyWrapping, wrappingBy } from '../src/keys/wrapping.ts'
 import { HttpMasterKeys } from '../src/master-keys/keeper.ts'
 import type { Role } from '../src/organizations/permissions.ts'
+import { PlatformCa, type PlatformCaOptions } from '../src/platform-ca/platform-ca.ts'
 import type { ResolverPort, SecretMetadata, SecretPlace, SecretVersions } from '../src/secrets/resolver.ts'
 import { ResolverClient } from '../src/secrets/resolver-client.ts'
 import { TestWorker } from './test-worker.ts'
@@ -213,6 +214,20 @@ export class Stand {
     })
   }
 
+  /** The CA as an instance has it: brought along in a file until one is founded in the database. */
+  platformCa(sql: Sql = this.sql, options: Partial<PlatformCaOptions> = {}): PlatformCa {
+    return new PlatformCa({
+      sql,
+      keys: this.keys,
+      trustDomain: 'rap.test',
+      certificateHours: 24,
+      overlapMinutes: 60,
+      caRef: undefined,
+      fileBundlePem: () => CA_PEM,
+      ...options,
+    })
+  }
+
   /** One more instance, closed with the stand or by its own `stop`. */
   async build(env: Record<string, string | undefined> = {}, deps: Partial<AppDeps> = {}): Promise<Instance> {
     const logger = this.logger()
@@ -228,14 +243,16 @@ export class Stand {
       masterKeys: new HttpMasterKeys(
         new ResolverClient({ baseUrl: 'https://localhost:1', agent: await agent, logger }),
       ),
-      trustBundlePem: CA_PEM,
+      platformCa: this.platformCa(sql),
       signal: drain.signal,
       identify: request => {
         const [kind, id] = String(request.headers['x-test-peer'] ?? '').split('/')
         if (kind !== 'worker' && kind !== 'service') return undefined
-        const thumbprint = createHash('sha256')
-          .update(String(request.headers['x-test-certificate'] ?? id))
-          .digest('base64url')
+        const thumbprint =
+          request.headers['x-test-thumbprint']?.toString() ??
+          createHash('sha256')
+            .update(String(request.headers['x-test-certificate'] ?? id))
+            .digest('base64url')
         return { kind, id: id ?? '', trustDomain: 'rap.test', thumbprint, certificate: undefined as never }
       },
       ...deps,

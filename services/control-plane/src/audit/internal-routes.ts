@@ -1,10 +1,17 @@
-import { appendAuditEvent, commonProblems, type PeerIdentity, type RapServer } from '@rap/service-kit'
+import { appendAuditEvent, commonProblems, type PeerIdentity, ProblemError, type RapServer } from '@rap/service-kit'
 import { Type } from '@sinclair/typebox'
 import type { Context } from '../context.ts'
 import { problems } from '../errors.ts'
 import { type Identify, peerOf, requirePeer } from '../http/peer.ts'
 import { Uuid } from '../http/schemas.ts'
 import { requireActiveWorker } from '../workers/announce.ts'
+
+interface Report {
+  readonly event: string
+  readonly attachment_id?: string
+  readonly session_id?: string
+  readonly details?: Readonly<Record<string, unknown>>
+}
 
 /** Events that each kind of peer may report. Everything else is written where it happens. */
 export const REPORTABLE = {
@@ -13,14 +20,19 @@ export const REPORTABLE = {
     'target_certificate_refused',
     'server_redirection_refused',
     'data_plane_bind_refused',
+    'assignment_refused',
     'relay_protocol_violation',
   ],
   gateway: ['data_plane_bind_refused'],
 } as const
 
-/** Reports of one peer in a minute: a peer that goes wild must not fill the audit. */
+/**
+ * Reports of one peer in a minute, about attachments and about strangers each: a peer that goes wild must not fill the
+ * audit, and strangers not what there is room for of it. One report counts once, whatever its `suppressed_count`; one that
+ * is refused stays counted at its peer (`RefusalAudit`), which reports it again.
+ */
 const REPORTS_PER_MINUTE = 300
-const MAX_PEERS = 10_000
+const MAX_WINDOWS = 10_000
 
 const Scalar = Type.Union([
   Type.String({ maxLength: 512 }),
@@ -31,7 +43,13 @@ const Scalar = Type.Union([
 const CREDENTIAL_NAME =
   /passw|passphrase|credential|private_?key|cookie|authorization|^(.*_)?(token|secret|username|domain)$/
 
-/** `POST /internal/v1/audit-events`: what workers and the gateway saw and the control plane could not. */
+/** Refusals of a report that say something about its peer. */
+const TELLING = new Set(['ERR_AUDIT_EVENT_NOT_ALLOWED', 'ERR_RATE_LIMITED', 'ERR_VALIDATION', 'ERR_NOT_FOUND'])
+
+/**
+ * `POST /internal/v1/audit-events`: what workers and the gateway saw and the control plane could not. A report that is
+ * refused is in the audit as such.
+ */
 export function internalAuditRoutes(app: RapServer, ctx: Context, identify: Identify): void {
   const windows = new Map<string, { startedAt: number; count: number }>()
 
@@ -60,13 +78,10 @@ export function internalAuditRoutes(app: RapServer, ctx: Context, identify: Iden
     async (request, reply) => {
       const peer = peerOf(request)
       const { body } = request
-      requireReportable(peer, body.event)
-      if (!takeTurn(`${peer.kind}/${peer.id}`)) throw commonProblems.ERR_RATE_LIMITED()
-      if (peer.kind === 'worker') await requireActiveWorker(ctx, peer)
-      if (Object.keys(body.details ?? {}).some(key => CREDENTIAL_NAME.test(key))) {
-        throw commonProblems.ERR_VALIDATION({ detail: 'a detail is named like a credential' })
-      }
-      const place = await placeOf(peer, body)
+      const place = await admit(peer, body).catch(async error => {
+        await auditRefusedReport(peer, error, request.id)
+        throw error
+      })
       await appendAuditEvent(ctx.sql, {
         ...place,
         event: body.event,
@@ -83,8 +98,35 @@ export function internalAuditRoutes(app: RapServer, ctx: Context, identify: Iden
     },
   )
 
+  async function admit(peer: PeerIdentity, body: Report) {
+    requireReportable(peer, body.event)
+    const about = body.attachment_id === undefined ? 'strangers' : 'attachments'
+    if (!takeTurn(`${peer.kind}/${peer.id} ${about}`)) throw commonProblems.ERR_RATE_LIMITED()
+    if (peer.kind === 'worker') await requireActiveWorker(ctx, peer)
+    if (Object.keys(body.details ?? {}).some(key => CREDENTIAL_NAME.test(key))) {
+      throw commonProblems.ERR_VALIDATION({ detail: 'a detail is named like a credential' })
+    }
+    return await placeOf(peer, body)
+  }
+
+  async function auditRefusedReport(peer: PeerIdentity, error: unknown, requestId: string): Promise<void> {
+    if (!(error instanceof ProblemError) || !TELLING.has(error.code)) return
+    await ctx.refusals.report(
+      {
+        organization_id: null,
+        event: 'audit_report_refused',
+        actor: { kind: peer.kind, id: peer.id },
+        ...(peer.kind === 'worker' && { worker_id: peer.id }),
+        outcome: 'refused',
+        code: error.code,
+        request_id: requestId,
+      },
+      'holder',
+    )
+  }
+
   /** The ids of an event are taken from the attachment's own row; a worker can name its own attachments only. */
-  async function placeOf(peer: PeerIdentity, body: { attachment_id?: string; session_id?: string }) {
+  async function placeOf(peer: PeerIdentity, body: Report) {
     const worker = peer.kind === 'worker' ? { worker_id: peer.id } : {}
     if (body.attachment_id === undefined) {
       // Something that belongs to no attachment, such as a stranger's bind, is the platform's own business.
@@ -105,13 +147,13 @@ export function internalAuditRoutes(app: RapServer, ctx: Context, identify: Iden
   }
 
   /** A fixed window of a minute for each peer; the map holds platform certificates only, and is bounded all the same. */
-  function takeTurn(peer: string): boolean {
+  function takeTurn(key: string): boolean {
     const now = performance.now()
-    let window = windows.get(peer)
+    let window = windows.get(key)
     if (window === undefined || now - window.startedAt >= 60_000) {
-      if (windows.size >= MAX_PEERS) windows.clear()
+      if (windows.size >= MAX_WINDOWS) windows.clear()
       window = { startedAt: now, count: 0 }
-      windows.set(peer, window)
+      windows.set(key, window)
     }
     window.count += 1
     return window.count <= REPORTS_PER_MINUTE

@@ -1,5 +1,7 @@
 import { deleteExpiredTokens } from '../auth/storage.ts'
 import type { Context } from '../context.ts'
+import { deleteEndedCertificates } from '../platform-ca/register.ts'
+import { keepSigningKeys } from '../trust/schedule.ts'
 import { attachmentsWithLease } from './coordination.ts'
 import { LEASE_LOST, START_TIMEOUT, WORKER_REVOKED } from './failure.ts'
 import { closeAttachment, failAttachment, terminateSession } from './finish.ts'
@@ -142,7 +144,8 @@ async function sweepExpired(ctx: Context): Promise<void> {
       select ctid from rap.data_plane_token_jtis where exp < now() - interval '10 minutes' limit ${BATCH}))`
   await deleteExpiredKeys(sql, BATCH)
   await deleteExpiredTokens(sql, BATCH)
-  await ctx.signing.retire()
+  await deleteEndedCertificates(sql, BATCH)
+  await keepSigningKeys(ctx)
 }
 
 /** Sweeps until the returned function is called; that waits for a sweep that is under way. */

@@ -5,7 +5,7 @@ import type { Context } from '../context.ts'
 import type { WorkerRow } from '../workers/storage.ts'
 import type { AttachmentRow, SessionRow } from './storage.ts'
 
-type Ctx = Pick<Context, 'signing' | 'config' | 'nowSeconds'>
+type Ctx = Pick<Context, 'signing' | 'config' | 'nowSeconds' | 'platformCa'>
 type Purpose = keyof typeof PURPOSES
 
 /** What a client gets to reach its attachment. */
@@ -95,12 +95,19 @@ export async function mintDataPlane(
   const candidates = buildCandidates({
     appEnv: config.APP_ENV,
     trustMode: config.DATA_PLANE_DIRECT_WORKER_TLS_TRUST_MODE,
-    caRef: config.DATA_PLANE_DIRECT_WORKER_TLS_CA_REF,
+    caRef: await caRefOf(ctx),
     // INVARIANT: the URL is the one that was announced over mutual TLS; Redis has no say in it.
     worker: { url: worker.public_url, trafficReady: true },
     gatewayUrl: config.DATA_PLANE_GATEWAY_URL,
   })
   return { token, expires_at: expiresAt, candidates }
+}
+
+/** A worker of a public authority has no bundle unless somebody names one. */
+async function caRefOf({ config, platformCa }: Ctx): Promise<string | undefined> {
+  if (config.DATA_PLANE_DIRECT_WORKER_TLS_TRUST_MODE !== 'platform_ca')
+    return config.DATA_PLANE_DIRECT_WORKER_TLS_CA_REF
+  return await platformCa.candidateRef()
 }
 
 /** The URLs that a proof may name: the worker's own and the gateway's. */

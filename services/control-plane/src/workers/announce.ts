@@ -4,6 +4,9 @@ import type { PeerIdentity } from '@rap/service-kit'
 import { auditWorker } from '../audit/write.ts'
 import type { Context } from '../context.ts'
 import { problems } from '../errors.ts'
+import { namesHost } from '../platform-ca/names.ts'
+import { namesOf } from '../platform-ca/register.ts'
+import { registeredWorker } from '../platform-ca/renew.ts'
 import type { Labels } from './labels.ts'
 import { findWorker, upsertWorker, type WorkerRow } from './storage.ts'
 
@@ -17,17 +20,26 @@ export interface AnnounceInput {
 /**
  * Takes a worker's word about itself, over mutual TLS, and binds its lease tokens to the certificate it came with.
  *
- * For now the first announcement of a valid platform certificate makes the row; enrolment will come before it.
- * Throws ProblemError ERR_WORKER_REVOKED, ERR_WORKER_URL_INVALID.
+ * Where the platform CA is managed here, only a registered worker announces itself, under its registered names. Elsewhere
+ * whoever issues the certificates is the register, and the first announcement makes the row.
+ * Throws ProblemError ERR_WORKER_UNKNOWN, ERR_WORKER_REVOKED, ERR_WORKER_URL_INVALID.
  */
 export async function announceWorker(ctx: Context, peer: PeerIdentity, input: AnnounceInput): Promise<WorkerRow> {
   const publicUrl = dataPlaneUrlOf(input.publicUrl)
   if (publicUrl === undefined) throw problems.ERR_WORKER_URL_INVALID()
   const result = await ctx.sql.begin(async tx => {
+    const registered = await registeredWorker(tx, peer.id)
+    if (registered?.state === 'revoked') return undefined
+    if (registered !== undefined && !namesHost(namesOf(registered), new URL(publicUrl).hostname)) {
+      throw problems.ERR_WORKER_URL_INVALID({
+        detail: 'Its host is none of the names that are registered for the worker',
+      })
+    }
     const upserted = await upsertWorker(tx, {
       id: peer.id,
-      name: input.name ?? peer.id,
-      labels: input.labels,
+      // What an administrator registered counts; labels decide which desktops a worker gets.
+      name: registered?.name ?? input.name ?? peer.id,
+      labels: registered?.labels ?? input.labels,
       publicUrl,
       thumbprint: peer.thumbprint,
       version: input.version,

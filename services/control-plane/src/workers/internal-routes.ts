@@ -30,6 +30,9 @@ export function internalWorkerRoutes(app: RapServer, ctx: Context, identify: Ide
             state: Type.String(),
             certificate_thumbprint: Type.String(),
             gateway_url: Type.Union([Type.String(), Type.Null()]),
+            // For workers that are given their verification keys as a file.
+            active_kid: Type.Union([Type.String(), Type.Null()]),
+            next_kid: Type.Union([Type.String(), Type.Null()]),
           }),
         },
       },
@@ -42,11 +45,14 @@ export function internalWorkerRoutes(app: RapServer, ctx: Context, identify: Ide
         publicUrl: body.public_url,
         version: body.version ?? '',
       })
+      const signing = await ctx.signing.kids()
       return {
         worker_id: worker.id,
         state: worker.state,
         certificate_thumbprint: worker.certificate_thumbprint,
         gateway_url: ctx.config.DATA_PLANE_GATEWAY_URL ?? null,
+        active_kid: signing.active,
+        next_kid: signing.next,
       }
     },
   )

@@ -1,4 +1,5 @@
 import { appendAuditEvent } from '@rap/service-kit'
+import { durationText, type Output, table } from '@rap/tool-kit'
 import { keyEvent } from '../master-keys/audit.ts'
 import { registerSources, type SourceTrouble } from '../master-keys/register.ts'
 import { reportKeys } from '../master-keys/report.ts'
@@ -7,7 +8,6 @@ import { planRewrap, rewrap } from '../master-keys/rewrap.ts'
 import { createKey, rotateKey } from '../master-keys/rotate.ts'
 import { checkKeys } from '../master-keys/start-checks.ts'
 import { verifyRows } from '../master-keys/verify.ts'
-import { durationText, type Output, table } from './output.ts'
 import type { ToolSession } from './session.ts'
 
 /** The exit code of a command that ran. */

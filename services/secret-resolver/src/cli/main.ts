@@ -1,8 +1,9 @@
 #!/usr/bin/env node
 import { loadEnvFile } from 'node:process'
+import type { Output } from '@rap/tool-kit'
 import { Command, CommanderError } from 'commander'
 import type * as Commands from './commands.ts'
-import type { Output } from './output.ts'
+
 import type { ToolSession } from './session.ts'
 
 /** 128 + SIGINT. */
@@ -21,7 +22,7 @@ async function run(act: Act): Promise<void> {
   const [commands, { withSession }, { Output: Out }] = await Promise.all([
     import('./commands.ts'),
     import('./session.ts'),
-    import('./output.ts'),
+    import('@rap/tool-kit'),
   ])
   const { json, envFile } = program.opts<{ json?: boolean; envFile?: string }>()
   const output = new Out({ json })
@@ -38,8 +39,11 @@ async function report(error: unknown, output: Output): Promise<number> {
     output.result('interrupted', {}, 'Stopped. What is done stays done; run it again to go on.')
     return EXIT_INTERRUPTED
   }
-  const { failureOf, failureText } = await import('./failure.ts')
-  const failure = failureOf(error)
+  const [{ failureOf, failureText }, { KNOWN_FAILURES }] = await Promise.all([
+    import('@rap/tool-kit'),
+    import('./failure.ts'),
+  ])
+  const failure = failureOf(error, KNOWN_FAILURES)
   if (output.isJson) {
     const { exitCode: _, ...fields } = failure
     output.result('failed', fields, '')

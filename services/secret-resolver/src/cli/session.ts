@@ -1,10 +1,10 @@
 import { hostname, userInfo } from 'node:os'
 import type { KeyRing } from '@rap/key-provider'
 import { connectPostgres, Env, loadConfig, type Sql, secretVariables } from '@rap/service-kit'
+import type { Output } from '@rap/tool-kit'
 import { Type } from '@sinclair/typebox'
 import { checkKeyConfig, keyFields, openKeys } from '../key-sources.ts'
 import type { KeyActor } from '../master-keys/audit.ts'
-import type { Output } from './output.ts'
 
 /** The part of the secret-resolver's environment that its tool needs. */
 const toolSchema = Type.Object({

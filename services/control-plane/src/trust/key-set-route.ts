@@ -1,0 +1,47 @@
+import { createHash } from 'node:crypto'
+import type { RapServer } from '@rap/service-kit'
+import { JWKS_MAX_AGE_SECONDS } from '@rap/token-claims'
+import { Type } from '@sinclair/typebox'
+import type { Context } from '../context.ts'
+
+const Jwk = Type.Object({
+  kty: Type.Literal('RSA'),
+  n: Type.String(),
+  e: Type.String(),
+  kid: Type.String(),
+  alg: Type.Literal('RS256'),
+  use: Type.Literal('sig'),
+})
+
+/**
+ * The key set: public, and also on the internal listener, so that services need no authority but the platform's to fetch it.
+ *
+ * It has no `stale-while-revalidate`: a cache that answers with an old set would keep a key valid that is taken back.
+ */
+export function keySetRoute(app: RapServer, ctx: Context): void {
+  app.get(
+    '/.well-known/jwks.json',
+    {
+      schema: {
+        tags: ['trust'],
+        summary: 'Public keys of the data plane',
+        response: { 200: Type.Object({ keys: Type.Array(Jwk) }), 304: Type.Null() },
+      },
+    },
+    async (request, reply) => {
+      const set = await ctx.signing.keySet()
+      const etag = `"${createHash('sha256').update(JSON.stringify(set)).digest('base64url')}"`
+      reply.header('etag', etag).header('cache-control', `public, max-age=${JWKS_MAX_AGE_SECONDS}`)
+      // It is public, and a page on another origin may check a token with it.
+      reply.header('cross-origin-resource-policy', 'cross-origin')
+      if (isKnown(request.headers['if-none-match'], etag)) return reply.code(304).send(null)
+      return set as never
+    },
+  )
+}
+
+/** RFC 9110 §13.1.2: the tags are compared without regard to weakness. */
+function isKnown(condition: string | undefined, etag: string): boolean {
+  const tags = (condition ?? '').split(',').map(tag => tag.trim().replace(/^W\//, ''))
+  return tags.includes(etag) || tags.includes('*')
+}
