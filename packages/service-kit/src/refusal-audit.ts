@@ -37,8 +37,8 @@ const IDS = [
   'worker_id',
   'secret_ref',
 ] as const
-/** Details that say what was wrong, from closed lists of ours. */
-const REASONS = ['reason', 'cause', 'finding', 'verification', 'limit', 'route'] as const
+/** Details that say what was wrong. */
+const REASONS = ['reason', 'cause', 'finding', 'verification', 'limit', 'route', 'channel'] as const
 
 /**
  * Audit of refusals that somebody outside can cause at will: an `AuditThrottle` for each event and each standing, so that

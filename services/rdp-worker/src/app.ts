@@ -14,6 +14,7 @@ import { Heartbeat } from './assignments/heartbeat.ts'
 import { newestAssignment, takeAssignments } from './assignments/intake.ts'
 import { Leases } from './assignments/leases.ts'
 import { type Config, dataPlaneTlsFiles, labelsOf, targetPolicy } from './config.ts'
+import { openAudit } from './control-plane/audit.ts'
 import { ControlPlane } from './control-plane/client.ts'
 import { verificationKeys } from './control-plane/keys.ts'
 import { AttachmentWatch } from './control-plane/watch.ts'
@@ -50,6 +51,7 @@ export interface WorkerTimes extends AttachmentTimes {
   readonly bindTimeoutMs?: number
   readonly leaseMs?: number
   readonly pollMs?: number
+  readonly auditWindowMs?: number
 }
 
 export interface Worker {
@@ -90,6 +92,7 @@ export async function startWorker(deps: WorkerDeps): Promise<Worker> {
     return new InternalClient({ baseUrl, logger, agent })
   }
   const controlPlane = new ControlPlane(clientOf('control-plane', config.CONTROL_PLANE_INTERNAL_URL))
+  const audit = openAudit({ controlPlane, logger, metrics, windowMs: times?.auditWindowMs })
   const keys = await verificationKeys(config, () => identity.material, logger)
   const leases = new Leases({
     redis: redis.commands,
@@ -99,6 +102,7 @@ export async function startWorker(deps: WorkerDeps): Promise<Worker> {
   })
   const attachments: Attachments = new Attachments({
     controlPlane,
+    audit,
     resolver: clientOf('secret-resolver', config.SECRET_RESOLVER_URL),
     leases,
     targetPolicy: targetPolicy(config),
@@ -118,6 +122,7 @@ export async function startWorker(deps: WorkerDeps): Promise<Worker> {
     keys: keys.lookup,
     attachments,
     controlPlane,
+    audit,
     ownUrls: () => [config.RDP_WORKER_PUBLIC_URL, ...(gatewayUrl === undefined ? [] : [gatewayUrl])],
     metrics: counts,
     logger,
@@ -200,6 +205,7 @@ export async function startWorker(deps: WorkerDeps): Promise<Worker> {
     issuer,
     logger,
     onAssignment: assignment => void attachments.open(assignment),
+    audit,
     signal: stopped.signal,
   })
   const heartbeat = new Heartbeat({
@@ -240,6 +246,7 @@ export async function startWorker(deps: WorkerDeps): Promise<Worker> {
       leases.close()
       dataPlane.closeAll()
       stopped.abort()
+      await audit.close()
       await Promise.all(agents.map(agent => agent.destroy()))
     },
   }

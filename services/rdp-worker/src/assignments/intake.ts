@@ -1,5 +1,6 @@
 import type { Logger, Redis } from '@rap/service-kit'
 import { type AssignmentClaims, type KeyLookup, PURPOSES, TokenError, verifyToken } from '@rap/token-claims'
+import type { WorkerAudit } from '../control-plane/audit.ts'
 
 /** How long one read waits for an assignment, in milliseconds; it bounds how late a stop is seen. */
 const BLOCK_MS = 2000
@@ -22,6 +23,7 @@ export interface IntakeOptions {
   readonly issuer: string
   readonly logger: Logger
   readonly onAssignment: (assignment: AssignmentClaims) => void
+  readonly audit: Pick<WorkerAudit, 'report'>
   readonly signal: AbortSignal
 }
 
@@ -44,7 +46,7 @@ export async function takeAssignments(options: IntakeOptions): Promise<void> {
         const assignment = await accept(textOf(fields[1]), options)
         if (assignment === undefined) continue
         if (seen.isFirst(assignment.assignment_id, performance.now())) options.onAssignment(assignment)
-        else logger.warn({ event: 'assignment_refused', code: 'ERR_ASSIGNMENT_REPEATED' }, 'assignment refused')
+        else refuse('ERR_ASSIGNMENT_REPEATED', options)
       }
       // A stream that was begun anew by a Redis with another clock may count from below.
       if (answer === null && isBefore(await newestAssignment(redis, workerId), last)) last = '0-0'
@@ -100,21 +102,24 @@ const streamOf = (workerId: string): string => `rap:worker:${workerId}:assignmen
 /** Verifies one entry of the stream; undefined where it is none of ours. */
 export async function accept(
   text: string | undefined,
-  { keys, issuer, workerId, logger }: Pick<IntakeOptions, 'keys' | 'issuer' | 'workerId' | 'logger'>,
+  options: Pick<IntakeOptions, 'keys' | 'issuer' | 'workerId' | 'logger' | 'audit'>,
 ): Promise<AssignmentClaims | undefined> {
+  const { keys, issuer, workerId } = options
   if (text === undefined || text.length > PURPOSES.assignment.maxCharacters) {
-    logger.warn({ event: 'assignment_refused', code: 'ERR_TOKEN_TOO_LARGE' }, 'assignment refused')
-    return undefined
+    return refuse('ERR_TOKEN_TOO_LARGE', options)
   }
   try {
     const claims = await verifyToken('assignment', text, { keys, issuer, nowSeconds: Math.floor(Date.now() / 1000) })
-    if (claims.worker_id === workerId) return claims
-    logger.warn({ event: 'assignment_refused', code: 'ERR_ASSIGNMENT_WRONG_WORKER' }, 'assignment refused')
+    return claims.worker_id === workerId ? claims : refuse('ERR_ASSIGNMENT_WRONG_WORKER', options)
   } catch (error) {
-    const code = error instanceof TokenError ? error.code : 'ERR_ASSIGNMENT_UNVERIFIED'
-    logger.warn({ event: 'assignment_refused', code }, 'assignment refused')
+    return refuse(error instanceof TokenError ? error.code : 'ERR_ASSIGNMENT_UNVERIFIED', options)
   }
-  return undefined
+}
+
+/** Somebody else than the control plane writes to Redis, or repeats what it wrote. */
+function refuse(code: string, { logger, audit }: Pick<IntakeOptions, 'logger' | 'audit'>): undefined {
+  logger.warn({ event: 'assignment_refused', code }, 'assignment refused')
+  void audit.report({ event: 'assignment_refused', code }, 'stranger')
 }
 
 /** Remembers ids for a while. INVARIANT: at most MAX_REMEMBERED; beyond them every id counts as one that was seen. */

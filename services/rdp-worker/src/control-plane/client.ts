@@ -36,6 +36,7 @@ export interface AuditReport {
     | 'server_redirection_refused'
     | 'relay_protocol_violation'
     | 'data_plane_bind_refused'
+    | 'assignment_refused'
   readonly session_id?: string
   readonly attachment_id?: string
   readonly code?: string

@@ -1,5 +1,5 @@
 import { type CloseReason, isCloseReason, type RuntimeTransport } from '@rap/data-plane-protocol'
-import { type Logger, ProblemError } from '@rap/service-kit'
+import { type Logger, ProblemError, type Standing } from '@rap/service-kit'
 import {
   type Channel,
   channelsBeyond,
@@ -10,6 +10,7 @@ import {
   verifyToken,
 } from '@rap/token-claims'
 import { decodeJwt } from 'jose'
+import type { WorkerAudit } from '../control-plane/audit.ts'
 import type { BindGrant, ControlPlane } from '../control-plane/client.ts'
 import type { Attachments, BindClaim } from '../relays/attachments.ts'
 import type { WorkerMetrics } from '../worker-metrics.ts'
@@ -39,23 +40,22 @@ export interface BinderOptions {
   readonly keys: KeyLookup
   readonly attachments: Attachments
   readonly controlPlane: ControlPlane
+  readonly audit: Pick<WorkerAudit, 'report'>
   /** URLs that this worker answers for: its own, and the gateway's once the control plane has named it. */
   readonly ownUrls: () => readonly string[]
   readonly metrics: WorkerMetrics
   readonly logger: Logger
 }
 
-/**
- * Local refusals that are reported to the audit in a second, of strangers and of those with a token of ours each: a flood of strangers is counted
- * and not written, and hides nobody who has stolen a token.
- */
-const MAX_AUDITED_PER_SECOND = 10
+/** A token whose signature holds. */
+interface ShownToken {
+  readonly claims: DataPlaneClaims
+  readonly expired: boolean
+}
 
 /** Decides over binds: the worker's own checks first, then the word of the source of truth. */
 export class Binder {
   readonly #options: BinderOptions
-  #second = 0
-  readonly #audited = { stranger: 0, known: 0 }
 
   constructor(options: BinderOptions) {
     this.#options = options
@@ -64,11 +64,11 @@ export class Binder {
   /** Throws BindRefusal. INVARIANT: without an answer of the control plane there is no bind. */
   async bind(attempt: BindAttempt): Promise<Bind> {
     const { metrics, logger } = this.#options
-    let claims: DataPlaneClaims | undefined
+    let token: ShownToken | undefined
     let proofJti: string | undefined
     try {
-      const token = await this.#verifyToken(attempt.token)
-      claims = token.claims
+      token = await this.#verifyToken(attempt.token)
+      const { claims } = token
       proofJti = await this.#verifyProof(attempt, claims)
       // Only whoever has the key is told that the token was good, and to get a new one.
       if (token.expired) throw new BindRefusal('ERR_BIND_TOKEN_EXPIRED', { verified: true })
@@ -81,12 +81,12 @@ export class Binder {
       const refusal = isRefusal ? error : new BindRefusal('ERR_BIND_UNAVAILABLE', { verified: proofJti !== undefined })
       if (!isRefusal) logger.error({ event: 'bind_failed', err: error }, 'bind failed')
       metrics.bind(attempt.transport, refusal.reason)
-      this.#record(attempt, claims, refusal)
+      this.#record(attempt, token, refusal)
       throw refusal
     }
   }
 
-  async #verifyToken(token: string): Promise<{ readonly claims: DataPlaneClaims; readonly expired: boolean }> {
+  async #verifyToken(token: string): Promise<ShownToken> {
     const { keys, issuer } = this.#options
     const verifyAt = (seconds: number) => verifyToken('data_plane', token, { keys, issuer, nowSeconds: seconds })
     try {
@@ -158,9 +158,10 @@ export class Binder {
     }
   }
 
-  #record({ clientAddress, transport }: BindAttempt, claims: DataPlaneClaims | undefined, refusal: BindRefusal): void {
-    const { logger, controlPlane } = this.#options
+  #record({ clientAddress, transport }: BindAttempt, token: ShownToken | undefined, refusal: BindRefusal): void {
+    const { logger, audit, workerId } = this.#options
     const code = refusal.reason
+    const claims = token?.claims
     logger.warn(
       {
         event: 'data_plane_bind_refused',
@@ -171,8 +172,8 @@ export class Binder {
       },
       'bind refused',
     )
-    if (refusal.cause_code === AUDITED_THERE || !this.#mayAudit(claims === undefined ? 'stranger' : 'known')) return
-    const place = claims?.worker_id === this.#options.workerId && {
+    if (refusal.cause_code === AUDITED_THERE) return
+    const place = claims?.worker_id === workerId && {
       session_id: claims.session_id,
       attachment_id: claims.attachment_id,
     }
@@ -181,17 +182,14 @@ export class Binder {
       runtime_transport: transport,
       ...(refusal.cause_code && { cause: refusal.cause_code }),
     }
-    controlPlane.audit({ event: 'data_plane_bind_refused', code, details, ...place }).catch(error => {
-      logger.warn({ event: 'audit_not_written', code, err: error }, 'audit not written')
-    })
+    void audit.report({ event: 'data_plane_bind_refused', code, details, ...place }, standingOf(token))
   }
+}
 
-  #mayAudit(who: 'stranger' | 'known'): boolean {
-    const second = Math.floor(performance.now() / 1000)
-    if (second !== this.#second) Object.assign(this.#audited, { stranger: 0, known: 0 })
-    this.#second = second
-    return ++this.#audited[who] <= MAX_AUDITED_PER_SECOND
-  }
+/** Whoever has a token that is in force is hidden neither by strangers nor by those who kept old ones. */
+function standingOf(token: ShownToken | undefined): Standing {
+  if (token === undefined) return 'stranger'
+  return token.expired ? 'claimant' : 'holder'
 }
 
 /** The control plane has audited this refusal itself. */

@@ -2,6 +2,7 @@ import type { CloseReason } from '@rap/data-plane-protocol'
 import { type RelayEvent, WireError } from '@rap/rdp'
 import type { InternalClient, Logger } from '@rap/service-kit'
 import { type AssignmentClaims, decodeJti } from '@rap/token-claims'
+import type { WorkerAudit } from '../control-plane/audit.ts'
 import type { ControlPlane } from '../control-plane/client.ts'
 import { type ResolvedCredentials, resolveCredentials } from '../credentials/resolve.ts'
 import type { TargetPolicy } from '../target/address.ts'
@@ -50,6 +51,7 @@ export interface AttachmentTimes {
 
 export interface AttachmentsOptions {
   readonly controlPlane: ControlPlane
+  readonly audit: Pick<WorkerAudit, 'report'>
   readonly resolver: InternalClient
   readonly leases: { hold(lease: AssignmentClaims): void; release(leaseId: string): Promise<void> }
   readonly targetPolicy: TargetPolicy
@@ -74,7 +76,7 @@ export class Attachments {
 
   constructor(options: AttachmentsOptions) {
     this.#options = options
-    this.#reports = new Reports(options.controlPlane, options.logger)
+    this.#reports = new Reports(options)
   }
 
   get size(): number {

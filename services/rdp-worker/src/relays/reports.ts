@@ -1,5 +1,6 @@
 import { type Logger, ProblemError } from '@rap/service-kit'
 import type { AssignmentClaims } from '@rap/token-claims'
+import type { WorkerAudit } from '../control-plane/audit.ts'
 import type { AuditReport, ControlPlane } from '../control-plane/client.ts'
 import type { SessionFailure } from '../target/failure.ts'
 
@@ -11,13 +12,21 @@ type Ids = Pick<AssignmentClaims, 'attachment_id' | 'session_id'>
 /** Facts of an audit event; never a secret or a byte of what was relayed. */
 export type AuditFacts = Readonly<Record<string, string | number | boolean>>
 
+export interface ReportsOptions {
+  readonly controlPlane: ControlPlane
+  readonly audit: Pick<WorkerAudit, 'report'>
+  readonly logger: Logger
+}
+
 /** What the worker tells the source of truth about its attachments. Nothing here rejects: a report that is lost is logged. */
 export class Reports {
   readonly #controlPlane: ControlPlane
+  readonly #audit: Pick<WorkerAudit, 'report'>
   readonly #logger: Logger
 
-  constructor(controlPlane: ControlPlane, logger: Logger) {
+  constructor({ controlPlane, audit, logger }: ReportsOptions) {
     this.#controlPlane = controlPlane
+    this.#audit = audit
     this.#logger = logger
   }
 
@@ -35,11 +44,7 @@ export class Reports {
   }
 
   async audit({ attachment_id, session_id }: Ids, event: AuditReport['event'], code: string, details: AuditFacts) {
-    try {
-      await this.#controlPlane.audit({ event, session_id, attachment_id, code, details })
-    } catch (error) {
-      this.#logger.warn({ event: 'audit_not_written', attachment_id, code, err: error }, 'audit not written')
-    }
+    await this.#audit.report({ event, session_id, attachment_id, code, details }, 'holder')
   }
 
   /** A report that is lost costs nothing but time: the lease is given up, and the control plane sees that. */

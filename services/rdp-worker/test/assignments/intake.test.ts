@@ -29,6 +29,7 @@ async function startIntake(t: Teardown, workerId: string = randomUUID()) {
   const writer = connectRedis(server.url, { name: 'test-writer', logger })
   const stopped = new AbortController()
   const taken: AssignmentClaims[] = []
+  const audited: (string | undefined)[] = []
   const running = takeAssignments({
     redis,
     after: await newestAssignment(redis, workerId),
@@ -37,6 +38,7 @@ async function startIntake(t: Teardown, workerId: string = randomUUID()) {
     issuer: ISSUER,
     logger: log,
     onAssignment: assignment => taken.push(assignment),
+    audit: { report: async ({ event, code }) => void audited.push(event === 'assignment_refused' ? code : undefined) },
     signal: stopped.signal,
   })
   t.teardown(async () => {
@@ -55,7 +57,7 @@ async function startIntake(t: Teardown, workerId: string = randomUUID()) {
     return place.attachment_id
   }
   const refused = (): string[] => lines.flatMap(line => JSON.parse(line).code ?? [])
-  return { workerId, taken, add, addGood, refused, writer, stream, redis, stopped, running }
+  return { workerId, taken, audited, add, addGood, refused, writer, stream, redis, stopped, running }
 }
 
 t.test('an order with the control plane signature, for this worker, is taken with all it says', async t => {
@@ -144,6 +146,7 @@ t.test('an order counts once, however often and under whatever field it is there
   await intake.addGood()
   t.equal(intake.taken.length, 2)
   t.same(intake.refused(), Array(5).fill('ERR_ASSIGNMENT_REPEATED'))
+  t.same(intake.audited, intake.refused(), 'the audit is told of each')
 })
 
 t.test('orders from before the start are left alone, and none after it is lost', async t => {

@@ -8,6 +8,7 @@ import { keyLookupOfPem, verifyToken } from '@rap/token-claims'
 import t from 'tap'
 import { encodeTsRequest, tsRequestSize } from '../../../../packages/rdp/src/credssp/ts-request.ts'
 import { ModelServer } from '../../../../packages/rdp/test/credssp/model-server.ts'
+import { openAudit } from '../../src/control-plane/audit.ts'
 import { ControlPlane } from '../../src/control-plane/client.ts'
 import { Attachments } from '../../src/relays/attachments.ts'
 import { Landing } from '../../src/relays/landing.ts'
@@ -274,8 +275,11 @@ t.test('a fault of the worker itself fails one session with words, and says the 
   }
   const lines: string[] = []
   const logger = createLogger({ service: 'rdp-worker', destination: { write: line => lines.push(line) } })
+  const metrics = createMetrics({ service: 'rdp-worker' })
+  const caller = new ControlPlane(clientOf('control-plane', controlPlane.peer.url))
   const attachments = new Attachments({
-    controlPlane: new ControlPlane(clientOf('control-plane', controlPlane.peer.url)),
+    controlPlane: caller,
+    audit: openAudit({ controlPlane: caller, logger, metrics }),
     resolver: clientOf('secret-resolver', resolver.peer.url),
     leases: { hold: () => undefined, release: async () => undefined },
     targetPolicy: targetPolicyOf(['127.0.0.0/8']),
@@ -286,7 +290,7 @@ t.test('a fault of the worker itself fails one session with words, and says the 
     credSspMinimumVersion: 5,
     maxSessions: 1,
     landing: new Landing(),
-    metrics: new WorkerMetrics(createMetrics({ service: 'rdp-worker' })),
+    metrics: new WorkerMetrics(metrics),
     logger,
   })
   const place = newPlace(worker.id)
