@@ -20,6 +20,15 @@ export interface Audited {
   readonly details?: Readonly<Record<string, unknown>>
 }
 
+/** What a worker says about the certificate of a target. */
+export interface CertificateReported {
+  readonly attachment_id: string
+  readonly mode: string
+  readonly certificates: readonly string[]
+  readonly code?: string
+}
+
+const CERTIFICATE_PATH = /^\/internal\/v1\/attachments\/([0-9a-f-]{36})\/target-certificate$/
 const STATE_PATH = /^\/internal\/v1\/attachments\/([0-9a-f-]{36})\/state$/
 
 /** The control plane's internal API as far as a worker uses it, over real mutual TLS, with its rules in memory. */
@@ -29,6 +38,9 @@ export class ControlPlanePeer {
   readonly states = new Map<string, { state: string; reason: string | null }>()
   readonly announcements: unknown[] = []
   readonly polled: string[][] = []
+  readonly certificates: CertificateReported[] = []
+  /** The word over a certificate; by default that of the worker. */
+  judge: (report: CertificateReported) => string | null = ({ code }) => code ?? null
   gatewayUrl: string | null = null
   /** Answers before the rules do, where it answers. */
   intercept: (request: PeerRequest) => PeerAnswer | undefined | Promise<PeerAnswer | undefined> = () => undefined
@@ -78,6 +90,8 @@ export class ControlPlanePeer {
     const { method, path, body } = request
     const attachment = path.match(STATE_PATH)?.[1]
     if (attachment !== undefined && method === 'POST') return this.#report(attachment, body)
+    const shownTo = path.match(CERTIFICATE_PATH)?.[1]
+    if (shownTo !== undefined && method === 'POST') return this.#certificate({ attachment_id: shownTo, ...body })
     switch (`${method} ${path}`) {
       case 'POST /internal/v1/workers/self':
         this.announcements.push(body)
@@ -92,6 +106,12 @@ export class ControlPlanePeer {
         return {}
     }
     return problem(404, 'ERR_NOT_FOUND')
+  }
+
+  #certificate(report: CertificateReported): PeerAnswer {
+    this.certificates.push(report)
+    const code = this.judge(report)
+    return { body: { decision: code === null ? 'accepted' : 'refused', code } }
   }
 
   #stateOf(id: string) {

@@ -1,6 +1,7 @@
 import type { RuntimeTransport } from '@rap/data-plane-protocol'
 import type { InternalClient } from '@rap/service-kit'
 import type { SessionFailure } from '../target/failure.ts'
+import type { CertificateReport } from '../target/secure.ts'
 
 /** What a bind may use from now on. */
 export interface BindGrant {
@@ -81,6 +82,23 @@ export class ControlPlane {
 
   async reportClosed(attachmentId: string, reason: string, stats: Readonly<Record<string, number>>): Promise<void> {
     await this.#report(attachmentId, { state: 'closed', reason, stats })
+  }
+
+  /** Says what a target showed, and answers why the worker must not go on; undefined where it may. */
+  async reportCertificate(
+    attachmentId: string,
+    body: CertificateReport,
+    signal: AbortSignal,
+  ): Promise<string | undefined> {
+    const { decision, code } = await this.#client.request<{ decision: string; code: string | null }>({
+      method: 'POST',
+      path: `/internal/v1/attachments/${attachmentId}/target-certificate`,
+      body,
+      signal,
+      idempotent: true,
+    })
+    // Whatever is not a plain yes is a no.
+    return decision === 'accepted' && code === null ? undefined : (code ?? 'refused')
   }
 
   /** The states of the attachments that this worker holds. */

@@ -183,7 +183,7 @@ export class Attachments {
   }
 
   async #warmUp(held: Held): Promise<void> {
-    const { resolver, targetPolicy, platformCa, production, credSspMinimumVersion } = this.#options
+    const { controlPlane, resolver, targetPolicy, platformCa, production, credSspMinimumVersion } = this.#options
     const { assignment, ended, startedAt } = held
     const { signal } = ended
     const lease = { token: assignment.lease_token, jti: decodeJti(assignment.lease_token) }
@@ -196,6 +196,7 @@ export class Attachments {
       platformCa: platformCa(),
       production,
       credSspMinimumVersion,
+      report: (report, limit) => controlPlane.reportCertificate(assignment.attachment_id, report, limit),
       signal,
       timeoutMs: OPEN_TIMEOUT_MS - Math.round(performance.now() - startedAt),
     })
@@ -252,7 +253,7 @@ export class Attachments {
     metrics.targetOpened(code, 0)
     logger.warn({ event: 'target_failed', attachment_id, session_id, code, facts, err: error }, 'target failed')
     this.#forget(held, async () => {
-      if (code.startsWith('ERR_TARGET_CERTIFICATE_')) {
+      if (/^ERR_TARGET_(CERTIFICATE|IDENTITY)_/.test(code)) {
         await this.#reports.audit(assignment, 'target_certificate_refused', code, facts)
       }
       await this.#reports.failed(assignment, failure.failure)

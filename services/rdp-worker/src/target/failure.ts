@@ -100,23 +100,43 @@ export const FAILURES = {
     title: 'The certificate of the desktop is not trusted',
     detail: 'It does not chain to an authority that is trusted for this desktop. No password was sent.',
     remedy:
-      'An administrator can compare the fingerprint in the audit and pin it, or install a certificate of a trusted authority.',
+      'An administrator can compare its fingerprint with that of the machine and approve it, enrol its authority, or install a certificate of a trusted one.',
   },
   ERR_TARGET_CERTIFICATE_NAME: {
     title: 'The certificate of the desktop is for another name',
-    detail: 'Its names do not include the stored address. No password was sent.',
-    remedy: 'Use the name that the certificate carries as the address, or pin the certificate.',
+    detail: 'Its subject alternative names do not include the stored address. No password was sent.',
+    remedy: 'Use a name that the certificate carries as the address, or let an administrator approve the certificate.',
   },
   ERR_TARGET_CERTIFICATE_EXPIRED: {
     title: 'The certificate of the desktop is out of date',
     detail: 'It has expired or is not valid yet. No password was sent.',
     remedy: 'Renew the certificate, and check the clocks of the desktop and of the worker.',
   },
+  ERR_TARGET_CERTIFICATE_UNKNOWN: {
+    title: 'The certificate of the desktop waits for its approval',
+    detail: 'No certificate is approved for this desktop yet. No password was sent.',
+    remedy: 'An administrator has to compare its fingerprint with that of the machine, and approve it.',
+  },
   ERR_TARGET_CERTIFICATE_MISMATCH: {
     title: 'The certificate of the desktop has changed',
-    detail: 'It is not the pinned one. No password was sent.',
+    detail: 'It is not an approved one. No password was sent.',
     remedy:
-      'If the change was planned, an administrator can pin the new fingerprint, which the audit shows. If not, treat it as an attack.',
+      'If the change was planned, an administrator can compare the new fingerprint and approve it. If not, treat it as an attack.',
+  },
+  ERR_TARGET_CERTIFICATE_REJECTED: {
+    title: 'The certificate of the desktop is rejected',
+    detail: 'An administrator has said that it is not that of this desktop. No password was sent.',
+    remedy: 'Find out which machine answers at the stored address.',
+  },
+  ERR_TARGET_IDENTITY_CHANGED: {
+    title: 'The desktop showed another identity than the approved one',
+    detail: 'No session starts before an administrator has decided about it. No password was sent.',
+    remedy: 'An administrator finds the alarm on the page of this desktop.',
+  },
+  ERR_TARGET_IDENTITY_UNAVAILABLE: {
+    title: 'The identity of the desktop cannot be checked now',
+    detail: 'The control plane did not confirm the certificate of the desktop. No password was sent.',
+    remedy: 'Try again; if it happens again, tell your administrator.',
   },
   ERR_TARGET_VERIFICATION_MODE: {
     title: 'The certificate check of the desktop is not allowed',
@@ -182,6 +202,11 @@ export const FAILURES = {
 
 /** The stable code of a logon failure. */
 export type FailureCode = keyof typeof FAILURES
+
+/** True for a code of the table. */
+export function isFailureCode(code: string): code is FailureCode {
+  return Object.hasOwn(FAILURES, code)
+}
 
 /** The code of a logon failure that a target has explained by an NTSTATUS: the area is the target, whatever the protocol. */
 export function codeOfCredSsp(code: string): string {

@@ -6,7 +6,7 @@ import { dialTarget, type LookupAll } from './dial.ts'
 import { TargetFailure } from './failure.ts'
 import { type LogonCredentials, logonToTarget, spokeTooSoon } from './logon.ts'
 import { negotiateSecurity } from './negotiate.ts'
-import { secureTarget } from './secure.ts'
+import { type ReportCertificate, secureTarget } from './secure.ts'
 
 /** Longest time from the dial to the logon, in milliseconds; the control plane waits a little longer than that. */
 export const OPEN_TIMEOUT_MS = 12_000
@@ -27,6 +27,8 @@ export interface OpenTargetOptions {
   readonly platformCa: string | Buffer
   readonly production: boolean
   readonly credSspMinimumVersion: number
+  /** Asked with what the target shows, before it is sent anything else. */
+  readonly report: ReportCertificate
   readonly signal: AbortSignal
   /** Milliseconds for everything; OPEN_TIMEOUT_MS when absent. */
   readonly timeoutMs?: number
@@ -37,7 +39,7 @@ export interface OpenTargetOptions {
 /** Dials a target and does everything up to MCS with it. Throws TargetFailure, or the signal's reason. */
 export async function openTarget(options: OpenTargetOptions): Promise<WarmTarget> {
   const { target, credentials, policy, platformCa, production, credSspMinimumVersion: minimumVersion } = options
-  const { timeoutMs = OPEN_TIMEOUT_MS, lookupAll } = options
+  const { report, timeoutMs = OPEN_TIMEOUT_MS, lookupAll } = options
   const timeout = AbortSignal.timeout(timeoutMs)
   const signal = AbortSignal.any([options.signal, timeout])
   let socket: { destroy(): unknown } | undefined
@@ -49,10 +51,12 @@ export async function openTarget(options: OpenTargetOptions): Promise<WarmTarget
     const rule = {
       mode: target.certificate_verification_mode,
       pins: target.certificate_pins ?? [],
+      publicKeyPins: target.public_key_pins ?? [],
+      authorities: target.certificate_authorities,
       platformCa,
       allowInsecure: !production,
     }
-    const secure = await secureTarget(plain, address.host, rule, signal)
+    const secure = await secureTarget(plain, { host: address.host, rule, report, signal })
     socket = secure
     const warm = { socket: secure, requestedProtocols, selectedProtocol }
     if (selectedProtocol === PROTOCOL.SSL) return { ...warm, refusalOf: spokeTooSoon }

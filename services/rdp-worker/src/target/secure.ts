@@ -1,29 +1,38 @@
-import { constants, createHash } from 'node:crypto'
+import { constants } from 'node:crypto'
 import { isIP, type Socket } from 'node:net'
-import { checkServerIdentity, connect, type TLSSocket } from 'node:tls'
+import { connect, type TLSSocket } from 'node:tls'
+import { type CertificateRule, factsOf, readShown, refusalOf, type Shown } from './certificate.ts'
 import { tcpFailure } from './dial.ts'
-import { TargetFailure } from './failure.ts'
+import { isFailureCode, TargetFailure } from './failure.ts'
 
-/** How the certificate of a target is verified; `certificate_verification_mode` of the resource. */
-export interface CertificateRule {
-  readonly mode: 'strict' | 'platform_ca' | 'pinned' | 'insecure'
-  /** SHA-256 of the leaf's DER, hexadecimal; several, so that the next one can be pinned before a renewal. */
-  readonly pins: readonly string[]
-  readonly platformCa: string | Buffer
-  readonly allowInsecure: boolean
+/** What the source of truth is told about a certificate, before anything is decided about a password. */
+export interface CertificateReport {
+  readonly mode: CertificateRule['mode']
+  /** Base64 DER, the leaf first. */
+  readonly certificates: readonly string[]
+  /** Why the worker refuses it; absent where it accepts it. */
+  readonly code?: string
+}
+
+/** Tells the source of truth what was shown, and answers its word: a code where the worker must not go on. */
+export type ReportCertificate = (report: CertificateReport, signal: AbortSignal) => Promise<string | undefined>
+
+export interface SecureTargetOptions {
+  readonly host: string
+  readonly rule: CertificateRule
+  readonly report: ReportCertificate
+  readonly signal: AbortSignal
 }
 
 /**
- * TLS over a negotiated connection, with the target's certificate verified before anything else is sent.
+ * TLS over a negotiated connection, with the target's certificate verified, and reported, before anything else is sent.
  *
  * Throws TargetFailure; its facts hold the fingerprint, for the audit. INVARIANT: a credential is written only to a socket
- * that this function returned.
+ * that this function returned, and it returns none without the word of the source of truth.
  */
 export async function secureTarget(
   socket: Socket,
-  host: string,
-  rule: CertificateRule,
-  signal: AbortSignal,
+  { host, rule, report, signal }: SecureTargetOptions,
 ): Promise<TLSSocket> {
   if (rule.mode === 'insecure' && !rule.allowInsecure) throw new TargetFailure('ERR_TARGET_VERIFICATION_MODE')
   const secure = connect({
@@ -35,18 +44,53 @@ export async function secureTarget(
     rejectUnauthorized: false,
     checkServerIdentity: () => undefined,
     ...(isIP(host) === 0 && { servername: host.replace(/\.$/, '') }),
-    ...(rule.mode === 'platform_ca' && { ca: rule.platformCa }),
+    ...authoritiesOf(rule),
   })
   // As for the plain socket: an error between two steps is found by the next one.
   secure.on('error', () => undefined)
   try {
     await handshake(secure, signal)
-    verify(secure, host, rule)
+    const shown = readShown(secure)
+    await decide(shown, { refusal: refusalOf(secure, host, { shown, rule }), rule, report, signal })
     return secure
   } catch (error) {
     secure.destroy()
     throw error
   }
+}
+
+/** The authorities that count; those of the system where nothing is said. An issuing authority can be one by itself. */
+function authoritiesOf({ mode, authorities, platformCa }: CertificateRule) {
+  if (mode === 'platform_ca') return { ca: platformCa }
+  if (mode !== 'strict' || authorities === undefined) return {}
+  const ca = authorities.map(text => `-----BEGIN CERTIFICATE-----\n${text}\n-----END CERTIFICATE-----\n`)
+  return { ca, allowPartialTrustChain: true }
+}
+
+/** Both have to accept: this worker by its order, and the source of truth by what holds now. */
+async function decide(
+  shown: Shown,
+  given: Pick<SecureTargetOptions, 'rule' | 'report' | 'signal'> & { refusal: TargetFailure | undefined },
+): Promise<void> {
+  const { refusal, rule, report, signal } = given
+  const facts = factsOf(shown, rule)
+  let word: string | undefined
+  try {
+    word = await report(
+      { mode: rule.mode, certificates: shown.chain, ...(refusal !== undefined && { code: refusal.code }) },
+      signal,
+    )
+  } catch (cause) {
+    signal.throwIfAborted()
+    throw refusal ?? new TargetFailure('ERR_TARGET_IDENTITY_UNAVAILABLE', facts, { cause })
+  }
+  if (word === undefined || word === refusal?.code) {
+    if (refusal !== undefined) throw refusal
+    return
+  }
+  throw isFailureCode(word)
+    ? new TargetFailure(word, facts)
+    : (refusal ?? new TargetFailure('ERR_TARGET_IDENTITY_UNAVAILABLE', facts))
 }
 
 async function handshake(secure: TLSSocket, signal: AbortSignal): Promise<void> {
@@ -64,33 +108,6 @@ async function handshake(secure: TLSSocket, signal: AbortSignal): Promise<void> 
     signal.addEventListener('abort', onAbort, { once: true })
     secure.once('close', onClose).once('error', onError).once('secureConnect', onConnect)
   })
-}
-
-function verify(secure: TLSSocket, host: string, { mode, pins }: CertificateRule): void {
-  const certificate = secure.getPeerCertificate()
-  if (certificate.raw === undefined) throw new TargetFailure('ERR_TARGET_NO_CERTIFICATE')
-  const fingerprint = createHash('sha256').update(certificate.raw).digest('hex')
-  const facts = { fingerprint_sha256: fingerprint, mode }
-  switch (mode) {
-    case 'insecure':
-      return
-    case 'pinned':
-      if (!pins.includes(fingerprint)) throw new TargetFailure('ERR_TARGET_CERTIFICATE_MISMATCH', facts)
-      return
-    case 'strict':
-    case 'platform_ca': {
-      if (!secure.authorized) {
-        const reason = String(secure.authorizationError)
-        const expired = reason.includes('CERT_HAS_EXPIRED') || reason.includes('CERT_NOT_YET_VALID')
-        throw new TargetFailure(expired ? 'ERR_TARGET_CERTIFICATE_EXPIRED' : 'ERR_TARGET_CERTIFICATE_UNTRUSTED', {
-          ...facts,
-          reason: reason.slice(0, 100),
-        })
-      }
-      if (checkServerIdentity(host, certificate) !== undefined)
-        throw new TargetFailure('ERR_TARGET_CERTIFICATE_NAME', facts)
-    }
-  }
 }
 
 function tlsFailure(error: NodeJS.ErrnoException): TargetFailure {

@@ -80,7 +80,7 @@ t.test('no other certificate gets a byte, whatever the mode, and the fingerprint
     ['another address', 'platform_ca', otherName, 'ERR_TARGET_CERTIFICATE_NAME', {}],
     ['another name', 'platform_ca', otherName, 'ERR_TARGET_CERTIFICATE_NAME', { host: 'localhost' }],
     ['another pin', 'pinned', good, 'ERR_TARGET_CERTIFICATE_MISMATCH', { pins: [pinOf(stranger.certificatePem)] }],
-    ['no pin', 'pinned', good, 'ERR_TARGET_CERTIFICATE_MISMATCH', {}],
+    ['no pin', 'pinned', good, 'ERR_TARGET_CERTIFICATE_UNKNOWN', {}],
     ['a pin cut short', 'pinned', good, 'ERR_TARGET_CERTIFICATE_MISMATCH', { pins: ['ab'] }],
   ] as const) {
     for (const selected of [PROTOCOL.SSL, PROTOCOL.HYBRID, PROTOCOL.HYBRID_EX]) {

@@ -140,6 +140,7 @@ export async function open(
     platformCa: '',
     production: false,
     credSspMinimumVersion: 5,
+    report: async ({ code }) => code,
     signal: new AbortController().signal,
     ...changes,
   })
