@@ -4,9 +4,14 @@ import { readdirSync, readFileSync } from 'node:fs'
  * The rules of the house over the workspace manifests: a service never imports another service, a core package does no
  * I/O and so depends on no edge package, and testkit is for tests, the demo and the benches alone.
  */
-const CORE = ['credential-keys', 'token-claims', 'candidate-metadata', 'rdp', 'data-plane-protocol'].map(
-  name => `@rap/${name}`,
-)
+const CORE = [
+  'credential-keys',
+  'token-claims',
+  'trust-bundle',
+  'candidate-metadata',
+  'rdp',
+  'data-plane-protocol',
+].map(name => `@rap/${name}`)
 /** The libraries that core packages may use at run time; docs/decisions/0002-dependencies.md says why. */
 const CORE_LIBRARIES = new Set(['@sinclair/typebox', 'jose', 'js-md4'])
 /** Node modules that do I/O, or read a clock or the environment. */

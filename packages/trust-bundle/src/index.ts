@@ -1,0 +1,5 @@
+export { TrustBundleError, type TrustBundleErrorCode } from './errors.ts'
+export { firstTrustBundle, followTrustBundles, type HeldTrustBundle, nextTrustBundle } from './held.ts'
+export { MAX_TRUST_BUNDLE_VERSION, parseTrustBundleRef, type TrustBundleRef, trustBundleRef } from './ref.ts'
+export { MAX_TRUST_BUNDLE_CHARACTERS, SignedTrustBundle, TRUST_BUNDLE_TYPE, TrustBundle } from './schema.ts'
+export { signTrustBundle, type TrustBundleSigner } from './sign.ts'
