@@ -232,7 +232,8 @@ t.test('a bundle with a root that ended after its issue is still read: later ste
 })
 
 t.test('roots of other kinds of keys sign too, each in its own algorithm', async t => {
-  const make = ['req', '-x509', '-nodes', '-keyout', '-', '-subj', '/CN=RSA', '-days', '30', '-newkey', 'rsa:2048']
+  const extension = ['-addext', 'keyUsage=critical,keyCertSign']
+  const make = ['req', '-x509', '-nodes', '-keyout', '-', '-subj', '/CN=RSA', '-newkey', 'rsa:2048', ...extension]
   const rsa = execFileSync('openssl', make, { encoding: 'utf8', stdio: 'pipe' })
   const ec = await createAuthority({ name: 'P-256', days: 10, now: new Date() })
   for (const [alg, keyPem, certificatePem] of [
