@@ -38,12 +38,13 @@ export interface ReadCsr {
 /**
  * Makes a key (EC P-256, PKCS#8 PEM) and a request for it that is signed with it.
  *
- * Spec: RFC 2986; names as subjectAltName in an extensionRequest (RFC 2985 §5.4.2). Throws PkiError INVALID_NAME.
+ * Spec: RFC 2986; names as subjectAltName in an extensionRequest (RFC 2985 §5.4.2); no name at all leaves them to the issuer.
+ * Throws PkiError INVALID_NAME.
  */
 export async function createCsr(
-  options: SubjectNames & { readonly commonName: string },
+  options: SubjectNames & { readonly commonName?: string | undefined } = {},
 ): Promise<{ csrPem: string; keyPem: string }> {
-  const name = commonNameSubject(options.commonName)
+  const name = options.commonName === undefined ? new x509.Name([]) : commonNameSubject(options.commonName)
   const san = subjectAlternativeNames(options)
   const keys = await generateKeyPair('ec')
   const request = await x509.Pkcs10CertificateRequestGenerator.create({

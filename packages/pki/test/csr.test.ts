@@ -172,3 +172,13 @@ t.test('a certificate is no request', async t => {
   t.ok(new X509Certificate(output))
   await t.rejects(readCsr(output.replaceAll('CERTIFICATE', 'CERTIFICATE REQUEST')), { code: 'ERR_PKI_INVALID_CSR' })
 })
+
+t.test('a request may name nobody, and leave the names to whoever issues', async t => {
+  const { csrPem } = await createCsr()
+  const { commonName, dnsNames, ipAddresses, uris } = await readCsr(csrPem)
+  t.same(
+    { commonName, dnsNames, ipAddresses, uris },
+    { commonName: undefined, dnsNames: [], ipAddresses: [], uris: [] },
+  )
+  t.equal(openssl(['req', '-in', 'r.pem', '-verify', '-noout'], { 'r.pem': csrPem }).code, 0)
+})
