@@ -42,6 +42,8 @@ export class ControlPlanePeer {
   /** The word over a certificate; by default that of the worker. */
   judge: (report: CertificateReported) => string | null = ({ code }) => code ?? null
   gatewayUrl: string | null = null
+  /** What an announcement is answered about the keys that sign. */
+  signing: { active_kid: string | null; next_kid: string | null } = { active_kid: null, next_kid: null }
   /** Answers before the rules do, where it answers. */
   intercept: (request: PeerRequest) => PeerAnswer | undefined | Promise<PeerAnswer | undefined> = () => undefined
   readonly #spent = new Set<string>()
@@ -95,7 +97,7 @@ export class ControlPlanePeer {
     switch (`${method} ${path}`) {
       case 'POST /internal/v1/workers/self':
         this.announcements.push(body)
-        return { body: { gateway_url: this.gatewayUrl } }
+        return { body: { gateway_url: this.gatewayUrl, ...this.signing } }
       case 'POST /internal/v1/binds':
         return this.#bind(body)
       case 'POST /internal/v1/workers/self/attachments':

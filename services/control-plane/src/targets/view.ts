@@ -32,7 +32,7 @@ const SeenCertificate = Type.Object({
   names: Type.Array(Type.String()),
   not_before: Time,
   not_after: Time,
-  chain_pem: Type.String({ description: 'As the target sent it, the leaf first; nothing in it is verified' }),
+  chain_pem: Type.String({ description: 'The leaf first, then its issuers as far as the worker got them; nothing in it is verified' }),
   first_seen_at: Time,
   last_seen_at: Time,
   times_seen: Type.Integer(),

@@ -1,6 +1,6 @@
-import type { X509Certificate } from 'node:crypto'
+import { X509Certificate } from 'node:crypto'
 import { isIP } from 'node:net'
-import type { TLSSocket } from 'node:tls'
+import type { DetailedPeerCertificate, TLSSocket } from 'node:tls'
 import { readServerCertificate } from '@rap/pki'
 import { TargetFailure } from './failure.ts'
 
@@ -35,26 +35,28 @@ export interface Shown {
 
 /** Reads what the target showed. Throws TargetFailure: what cannot be read is not reported, and so not trusted in any mode. */
 export function readShown(secure: TLSSocket): Shown {
-  const leaf = secure.getPeerX509Certificate()
-  if (leaf === undefined) throw new TargetFailure('ERR_TARGET_NO_CERTIFICATE')
+  // Not getPeerX509Certificate: in Node 22 it empties what the connection remembers of its peer.
+  const peer = secure.getPeerCertificate(true)
+  if (peer?.raw === undefined) throw new TargetFailure('ERR_TARGET_NO_CERTIFICATE')
   try {
-    const { fingerprintSha256, spkiSha256 } = readServerCertificate(leaf.raw)
-    return { leaf, fingerprintSha256, spkiSha256, chain: chainOf(leaf) }
+    const { fingerprintSha256, spkiSha256 } = readServerCertificate(peer.raw)
+    return { leaf: new X509Certificate(peer.raw), fingerprintSha256, spkiSha256, chain: chainOf(peer) }
   } catch (cause) {
     throw new TargetFailure('ERR_TARGET_CERTIFICATE_UNTRUSTED', { reason: 'unreadable' }, { cause })
   }
 }
 
-function chainOf(leaf: X509Certificate): string[] {
+function chainOf(leaf: DetailedPeerCertificate): string[] {
   const chain: string[] = []
   let bytes = 0
-  let next: X509Certificate | undefined = leaf
-  while (next !== undefined && chain.length < MAX_CHAIN) {
-    const { raw }: X509Certificate = next
+  let next: DetailedPeerCertificate | undefined = leaf
+  while (next?.raw !== undefined && chain.length < MAX_CHAIN) {
+    const { raw, issuerCertificate }: DetailedPeerCertificate = next
     bytes += raw.length
     if (bytes > MAX_CHAIN_BYTES || (chain.length > 0 && raw.length > MAX_ISSUER_BYTES)) break
     chain.push(raw.toString('base64'))
-    next = next.issuerCertificate
+    // A self-signed one is its own issuer.
+    next = issuerCertificate === next ? undefined : issuerCertificate
   }
   return chain
 }
