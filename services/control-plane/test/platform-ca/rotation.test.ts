@@ -131,7 +131,7 @@ t.test('a step that cannot keep the key of its root is undone', async t => {
   const failing = { keepRootKey: () => Promise.reject(new Error('no room')) }
   await t.rejects(foundPlatformCa(steps, failing), { message: 'no room' })
   t.strictSame(await states(at), [])
-  t.strictSame(await at.audit(null), [])
+  t.equal((await at.audit(null)).length, 0)
 })
 
 t.test('the keys of authorities are in the database only wrapped, each for its own place', async t => {
