@@ -7,6 +7,7 @@ import {
   isProduction,
   type Logger,
   type Metrics,
+  PacedAttempts,
   type PlatformIdentity,
   type Redis,
 } from '@rap/service-kit'
@@ -93,7 +94,12 @@ export async function startWorker(deps: WorkerDeps): Promise<Worker> {
   }
   const controlPlane = new ControlPlane(clientOf('control-plane', config.CONTROL_PLANE_INTERNAL_URL))
   const audit = openAudit({ controlPlane, logger, metrics, windowMs: times?.auditWindowMs })
-  const keys = await verificationKeys(config, () => identity.material, logger)
+  const keys = await verificationKeys(config, {
+    tls: () => identity.material,
+    logger,
+    // A minute is long for those whose desktops do not start until this worker knows that it lacks the key.
+    onUnknownKey: () => void announcements.any(),
+  })
   const leases = new Leases({
     redis: redis.commands,
     logger,
@@ -162,9 +168,9 @@ export async function startWorker(deps: WorkerDeps): Promise<Worker> {
     if (ownFiles === undefined) await reloadDataPlaneTls()
   })
 
-  const port = await dataPlane.listen()
   let announced = false
-  const announce = async (): Promise<void> => {
+  let beat = async (): Promise<void> => undefined
+  const announceNow = async (): Promise<void> => {
     try {
       const answer = await controlPlane.announce({
         ...(config.RDP_WORKER_NAME !== undefined && { name: config.RDP_WORKER_NAME }),
@@ -175,11 +181,19 @@ export async function startWorker(deps: WorkerDeps): Promise<Worker> {
       })
       gatewayUrl = answer.gateway_url ?? undefined
       announced = true
+      const couldVerify = keys.verifiesNewTokens
+      keys.learn(answer)
+      if (keys.verifiesNewTokens !== couldVerify) await beat()
     } catch (error) {
       logger.warn({ event: 'worker_not_announced', err: error }, 'worker not announced')
     }
+  }
+  const announcements = new PacedAttempts({ attempt: announceNow, pauseMs: ANNOUNCE_RETRY_MS })
+  const announce = async (): Promise<void> => {
+    await announcements.any()
     if (!signal.aborted) setTimeout(() => void announce(), announced ? ANNOUNCE_MS : ANNOUNCE_RETRY_MS).unref()
   }
+  const port = await dataPlane.listen()
   await announce()
 
   const watch = new AttachmentWatch({
@@ -218,10 +232,11 @@ export async function startWorker(deps: WorkerDeps): Promise<Worker> {
     load: () => ({
       sessions: attachments.size,
       max_sessions: config.RDP_WORKER_MAX_SESSIONS,
-      traffic_ready: announced && !signal.aborted,
+      traffic_ready: announced && keys.verifiesNewTokens && !signal.aborted,
     }),
   })
-  await heartbeat.beat()
+  beat = () => heartbeat.beat()
+  await beat()
 
   return {
     port,
@@ -230,7 +245,7 @@ export async function startWorker(deps: WorkerDeps): Promise<Worker> {
         identity: identity.status(),
         redis: (await redis.commands.ping()) === 'PONG' ? 'ok' : 'not ready',
         control_plane: announced ? 'ok' : 'not announced',
-        verification_keys: (await keys.ready()) ? 'ok' : 'not fetched',
+        verification_keys: await keys.status(),
       }
     },
     reloadDataPlaneTls,
@@ -242,6 +257,7 @@ export async function startWorker(deps: WorkerDeps): Promise<Worker> {
       while (attachments.size > 0 && performance.now() < until) await new Promise(resolve => setTimeout(resolve, 100))
       dataPlane.stopListening()
       watch.close()
+      keys.close()
       await attachments.endAll('ERR_WORKER_DRAINING')
       leases.close()
       dataPlane.closeAll()

@@ -6,6 +6,7 @@ import {
   runService,
   watchTlsFiles,
 } from '@rap/service-kit'
+import { VerificationKeyError } from '@rap/token-claims'
 import { startWorker } from './app.ts'
 import { checkConfig, configSchema, dataPlaneTlsFiles } from './config.ts'
 
@@ -17,6 +18,7 @@ await runService({
   schema: configSchema,
   check: checkConfig,
   logFields: ['relay_event', 'to_client_bytes', 'to_target_bytes', 'paused_count'],
+  isConfigError: error => error instanceof VerificationKeyError,
   shutdownTimeoutMs: SHUTDOWN_TIMEOUT_MS,
   main: async ({ config, logger, signal, onShutdown }) => {
     const metrics = createMetrics({ service: 'rdp-worker' })

@@ -41,9 +41,10 @@ export async function takeAssignments(options: IntakeOptions): Promise<void> {
     try {
       // As bytes: an entry that is too long for a string would fail the whole read, again and again.
       const answer = await redis.xreadBuffer('COUNT', BATCH, 'BLOCK', BLOCK_MS, 'STREAMS', stream, last)
-      for (const [id, fields] of entriesOf(answer)) {
-        last = id.toString('latin1')
-        const assignment = await accept(textOf(fields[1]), options)
+      const entries = entriesOf(answer)
+      last = entries.at(-1)?.[0].toString('latin1') ?? last
+      // All at once: it may take a second to find out that nobody knows a key, and made-up ones hold up nobody else's order.
+      for (const assignment of await Promise.all(entries.map(([, fields]) => accept(textOf(fields[1]), options)))) {
         if (assignment === undefined) continue
         if (seen.isFirst(assignment.assignment_id, performance.now())) options.onAssignment(assignment)
         else refuse('ERR_ASSIGNMENT_REPEATED', options)

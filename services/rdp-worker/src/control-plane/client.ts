@@ -52,6 +52,14 @@ export interface Announcement {
   readonly runtime_transports: readonly RuntimeTransport[]
 }
 
+/** What the control plane answers to that. */
+export interface Announced {
+  readonly gateway_url: string | null
+  /** The key that signs, and the one that will. */
+  readonly active_kid: string | null
+  readonly next_kid: string | null
+}
+
 /** Largest number of attachments in one poll; the control plane takes no more. */
 const MAX_POLLED = 1000
 
@@ -63,7 +71,7 @@ export class ControlPlane {
     this.#client = client
   }
 
-  async announce(body: Announcement): Promise<{ readonly gateway_url: string | null }> {
+  async announce(body: Announcement): Promise<Announced> {
     return await this.#client.request({ method: 'POST', path: '/internal/v1/workers/self', body, idempotent: true })
   }
 

@@ -1,20 +1,44 @@
-import { readFile } from 'node:fs/promises'
-import { type Logger, type RemoteKeySet, remoteKeySet, type TlsMaterial } from '@rap/service-kit'
-import { keyLookupOfPem } from '@rap/token-claims'
+import { type Logger, remoteKeySet, type TlsMaterial } from '@rap/service-kit'
+import type { KeyLookup } from '@rap/token-claims'
 import type { Config } from '../config.ts'
+import { PemKeys, type SigningKids } from './pem-keys.ts'
 
-/** Largest PEM file that is read, in bytes. */
-const MAX_PEM_BYTES = 16_384
+/** The keys that tokens are verified with. */
+export interface VerificationKeys {
+  /** For `verifyToken`. */
+  readonly lookup: KeyLookup
+  /** 'ok', or what `/readyz` says. */
+  status(): string | Promise<string>
+  /** False where what the control plane signs now cannot be verified here: then this worker takes no new session. */
+  readonly verifiesNewTokens: boolean
+  /** Takes the control plane's word which keys sign. */
+  learn(signing: SigningKids): void
+  close(): void
+}
+
+export interface VerificationKeysOptions {
+  readonly tls: () => TlsMaterial
+  readonly logger: Logger
+  /** Told of a token whose key is not configured here. */
+  readonly onUnknownKey: () => void
+}
 
 /**
- * The keys that tokens are verified with: the control plane's key set, so that they rotate without a restart, or one PEM key.
- * Throws where the PEM cannot be read: a worker without keys would refuse everybody, and says so at its start.
+ * The control plane's key set, so that keys rotate without anybody's doing, or keys in PEM.
+ * Throws where PEM cannot be used: a worker without keys would refuse everybody, and says so at its start.
  */
-export async function verificationKeys(config: Config, tls: () => TlsMaterial, logger: Logger): Promise<RemoteKeySet> {
+export async function verificationKeys(config: Config, options: VerificationKeysOptions): Promise<VerificationKeys> {
   const { CONTROL_PLANE_JWKS_URL: url, RDP_WORKER_DATA_PLANE_PUBLIC_KEY_FILE: file } = config
-  if (url !== undefined) return remoteKeySet({ url, tls, logger })
-  const pem = file === undefined ? (config.RDP_WORKER_DATA_PLANE_PUBLIC_KEY_PEM ?? '') : await readFile(file, 'utf8')
-  if (pem.length > MAX_PEM_BYTES) throw new RangeError('public key file is too large')
-  const lookup = await keyLookupOfPem(pem)
-  return { lookup, ready: async () => true }
+  if (url === undefined) {
+    const source = file === undefined ? { text: config.RDP_WORKER_DATA_PLANE_PUBLIC_KEY_PEM ?? '' } : { file }
+    return await PemKeys.open({ ...options, source })
+  }
+  const set = remoteKeySet({ url, tls: options.tls, logger: options.logger })
+  return {
+    lookup: set.lookup,
+    status: async () => ((await set.ready()) ? 'ok' : 'not fetched'),
+    verifiesNewTokens: true,
+    learn: () => undefined,
+    close: () => undefined,
+  }
 }
