@@ -1,9 +1,14 @@
 import { readFileSync } from 'node:fs'
-import { createRapClient, RapError } from '@rap/client-sdk'
+import { createRapClient, fileTrustStore, openTrustBundles, RapError } from '@rap/client-sdk'
 
 const rap = createRapClient({
   baseUrl: 'https://rap.example.com',
-  trust: { caPem: readFileSync('platform-ca.pem', 'utf8') },
+  trust: {
+    bundles: await openTrustBundles({
+      first: { document: readFileSync('trust-bundle.json', 'utf8') },
+      store: fileTrustStore('/var/lib/example/trust'),
+    }),
+  },
 })
 await rap.login({ email: 'operator@example.com', password: process.env.RAP_PASSWORD ?? '' })
 
@@ -14,7 +19,7 @@ if (resource === undefined) throw new Error('there is no such desktop')
 try {
   const session = await rap.sessions.start({ resourceId: resource.id, display: { width: 1280, height: 800 } })
   const connection = await session.connect()
-  process.stderr.write(`${connection.trace}\n`)
+  process.stderr.write(`${connection.trace.explain()}\n`)
   // connection.stream is the RDP byte stream from MCS Connect Initial on: hand both halves to your RDP code.
   const { readable, writable } = connection.stream
   await Promise.all([fromTarget(readable), toTarget(writable)])

@@ -2,19 +2,15 @@ import { acceptCandidates, Candidate, type CandidateDecision } from '@rap/candid
 import type { RuntimeTransport } from '@rap/data-plane-protocol'
 import { Value } from '@sinclair/typebox/value'
 import { RapError } from './errors.ts'
-import {
-  type DataSocket,
-  type OpenSocket,
-  SocketOpenError,
-  type TrustOptions,
-  type TrustScope,
-} from './platform/types.ts'
+import { type Authorities, type DataSocket, type OpenSocket, SocketOpenError } from './platform/types.ts'
 import type { Trace, TraceStep } from './trace.ts'
 
 export type PathName = 'direct' | 'gateway'
 /** `auto` is direct first, then the gateway; the other two are for a person who looks for a fault. */
 export type PathChoice = 'auto' | PathName
-export type Environment = 'production' | 'prod' | 'development' | 'smoke'
+export type Environment = 'production' | 'prod' | 'development' | 'smoke' | 'test'
+/** Which authorities may vouch for a candidate. */
+export type TrustScope = 'default' | 'system' | 'platform_ca_only' | 'insecure_smoke'
 
 export interface RankOptions {
   readonly environment: Environment
@@ -77,12 +73,12 @@ function refusalOf(decision: CandidateDecision, wanted: PathChoice): string | un
   return wanted === 'auto' || wanted === pathOf(decision.candidate) ? undefined : 'other_path_wanted'
 }
 
-/** A worker that says `platform_ca` must chain to the platform CA: a public authority does not vouch for it. */
+/** A worker that says `platform_ca` must chain to the platform CA, one that says `public_ca` to an authority of the system. */
 function trustScopeOf({ candidate, allowInsecureTls }: CandidateDecision): TrustScope {
   if (allowInsecureTls) return 'insecure_smoke'
-  return pathOf(candidate) === 'direct' && candidate.metadata.tls_trust_mode === 'platform_ca'
-    ? 'platform_ca_only'
-    : 'default'
+  if (pathOf(candidate) === 'gateway') return 'default'
+  const scopes = { platform_ca: 'platform_ca_only', public_ca: 'system', smoke_insecure: 'default' } as const
+  return scopes[candidate.metadata.tls_trust_mode ?? 'smoke_insecure']
 }
 
 export function placeOf(candidate: Candidate): Pick<TraceStep, 'candidate' | 'url'> {
@@ -91,22 +87,39 @@ export function placeOf(candidate: Candidate): Pick<TraceStep, 'candidate' | 'ur
 
 export interface DialOptions {
   readonly openSocket: OpenSocket
-  readonly trust: TrustOptions
+  /** Answers undefined, with the reason in the trace, where a candidate may not be dialled. */
+  readonly authoritiesFor: (
+    usable: UsableCandidate,
+    options: { trace: Trace; signal: AbortSignal | undefined },
+  ) => Promise<Authorities | undefined>
   readonly timeoutMs: number
   readonly maxMessageBytes: number
   readonly signal?: AbortSignal | undefined
 }
 
-/** Opens one candidate's socket. Answers undefined, with the reason in the trace, where TLS or the network fails. */
-export async function dial(
-  usable: UsableCandidate,
-  options: DialOptions,
-  trace: Trace,
-): Promise<DataSocket | undefined> {
-  const { openSocket, ...rest } = options
-  const { candidate, trustScope } = usable
+/** An open socket, and how its certificate was looked at. */
+export interface Dialled {
+  readonly socket: DataSocket
+  /** For the trace. */
+  readonly opened: Pick<TraceStep, 'reason' | 'bundle'>
+}
+
+/** Opens one candidate's socket. Answers undefined, with the reason in the trace, where trust, TLS or the network fails. */
+export async function dial(usable: UsableCandidate, options: DialOptions, trace: Trace): Promise<Dialled | undefined> {
+  const { openSocket, authoritiesFor, timeoutMs, maxMessageBytes, signal } = options
+  const { candidate } = usable
+  const authorities = await authoritiesFor(usable, { trace, signal })
+  if (authorities === undefined) return undefined
   try {
-    return await openSocket(candidate.url, { ...rest, trustScope })
+    const socket = await openSocket(candidate.url, { timeoutMs, maxMessageBytes, authorities, signal })
+    const bundle = authorities.kind === 'only' ? authorities.bundle : undefined
+    return {
+      socket,
+      opened: {
+        reason: authorities.kind === 'unchecked' ? 'certificate_not_checked' : 'ok',
+        ...(bundle !== undefined && { bundle }),
+      },
+    }
   } catch (cause) {
     if (!(cause instanceof SocketOpenError)) throw cause
     const systemCode = cause.status === undefined ? cause.systemCode : String(cause.status)
@@ -134,10 +147,10 @@ export async function probeCandidates(
 ): Promise<UsableCandidate> {
   for (const entry of usable) {
     if (entry.path === 'gateway') return chosen(entry, 'fallback_or_only', trace)
-    const socket = await dial(entry, options, trace)
-    if (socket === undefined) continue
-    trace.add({ ...placeOf(entry.candidate), event: 'probed', reason: 'ok' })
-    socket.close(1000)
+    const dialled = await dial(entry, options, trace)
+    if (dialled === undefined) continue
+    trace.add({ ...placeOf(entry.candidate), event: 'probed', ...dialled.opened })
+    dialled.socket.close(1000)
     return chosen(entry, 'preferred', trace)
   }
   throw new RapPathError('ERR_NO_PATH', 'no candidate can be reached', trace)

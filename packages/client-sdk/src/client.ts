@@ -4,11 +4,14 @@ import type { Environment } from './candidates.ts'
 import { type ClientContext, DEFAULT_TIMEOUTS, type Timeouts } from './context.ts'
 import { RapError } from './errors.ts'
 import { makeHttpClient } from './http.ts'
+import { Identities, JoinTokens, Workers } from './identities.ts'
 import { MasterKeys, Rewraps } from './master-keys.ts'
 import type { Me } from './model.ts'
-import type { TrustOptions } from './platform/types.ts'
+import { PlatformCa } from './platform-ca.ts'
 import { Organizations, Resources } from './resources.ts'
 import { Sessions } from './sessions.ts'
+import { SigningKeys } from './signing-keys.ts'
+import { ClientTrust, ownAuthorities, type TrustOptions } from './trust.ts'
 import { allow_insecure_direct_data_plane_tls_for_smoke } from './unsafe.ts'
 
 export interface RapClientOptions {
@@ -32,15 +35,25 @@ export interface RapClient {
   resume(): Promise<boolean>
   logout(): Promise<void>
   me(): Promise<Me>
+  /**
+   * Asks for the newest trust bundle, follows it and answers the refs that are held; for programs that run for months. A
+   * connect does by itself what its worker needs. Throws RapError, ERR_TRUST_BUNDLE where the newest does not follow.
+   */
+  refreshTrust(options?: { signal?: AbortSignal }): Promise<string[]>
   readonly organizations: Organizations
   readonly resources: Resources
   readonly sessions: Sessions
-  /** For owners of the platform, as `rewraps`. */
+  /** For owners of the platform, as all that follow. */
   readonly masterKeys: MasterKeys
   readonly rewraps: Rewraps
+  readonly workers: Workers
+  readonly joinTokens: JoinTokens
+  readonly identities: Identities
+  readonly platformCa: PlatformCa
+  readonly signingKeys: SigningKeys
 }
 
-const ENVIRONMENTS: readonly string[] = ['production', 'prod', 'development', 'smoke'] satisfies Environment[]
+const ENVIRONMENTS: readonly string[] = ['production', 'prod', 'development', 'smoke', 'test'] satisfies Environment[]
 
 /** Makes a client; nothing is sent yet. Throws RapError ERR_OPTION_INVALID. */
 export function createRapClient(options: RapClientOptions): RapClient {
@@ -49,7 +62,7 @@ export function createRapClient(options: RapClientOptions): RapClient {
   const timeouts = { ...DEFAULT_TIMEOUTS, ...options.timeouts }
   const http = makeHttpClient({
     baseUrl: baseUrlOf(options.baseUrl),
-    fetch: options.fetch ?? platform.makeFetch(trust),
+    fetch: options.fetch ?? platform.makeFetch(() => ownAuthorities(trust)),
     platform,
   })
   const account = new Account(http, timeouts.requestMs)
@@ -57,7 +70,7 @@ export function createRapClient(options: RapClientOptions): RapClient {
     account,
     platform,
     environment,
-    trust,
+    trust: new ClientTrust(trust, { http, platform, timeoutMs: timeouts.requestMs }),
     timeouts,
     allowInsecureDirectDataPlaneTlsForSmoke: options[allow_insecure_direct_data_plane_tls_for_smoke] === true,
   }
@@ -69,11 +82,17 @@ export function createRapClient(options: RapClientOptions): RapClient {
     resume: () => account.resume(),
     logout: () => account.logout(),
     me: () => account.me(),
+    refreshTrust: ({ signal } = {}) => context.trust.refresh(signal),
     organizations: new Organizations(account),
     resources: new Resources(account),
     sessions: new Sessions(context),
     masterKeys: new MasterKeys(context),
     rewraps: new Rewraps(context),
+    workers: new Workers(context),
+    joinTokens: new JoinTokens(context),
+    identities: new Identities(context),
+    platformCa: new PlatformCa(context),
+    signingKeys: new SigningKeys(context),
   }
 }
 

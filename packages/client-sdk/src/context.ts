@@ -1,6 +1,7 @@
 import type { Account } from './account.ts'
 import type { Environment } from './candidates.ts'
-import type { Platform, TrustOptions } from './platform/types.ts'
+import type { Platform } from './platform/types.ts'
+import type { ClientTrust } from './trust.ts'
 
 /** Bounds of each step, in milliseconds. */
 export interface Timeouts {
@@ -21,7 +22,7 @@ export interface ClientContext {
   readonly account: Account
   readonly platform: Platform
   readonly environment: Environment
-  readonly trust: TrustOptions
+  readonly trust: ClientTrust
   readonly timeouts: Timeouts
   readonly allowInsecureDirectDataPlaneTlsForSmoke: boolean
 }

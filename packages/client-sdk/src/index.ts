@@ -1,5 +1,6 @@
 export type { LoginOptions } from './account.ts'
 export type { CloseInfo } from './bind.ts'
+export type { FirstTrustBundle } from './bundle-line.ts'
 export { type Environment, type PathChoice, type PathName, RapPathError } from './candidates.ts'
 export { createRapClient, type RapClient, type RapClientOptions } from './client.ts'
 export type { Timeouts } from './context.ts'
@@ -10,6 +11,19 @@ export {
   type RapErrorFacts,
   RapNetworkError,
 } from './errors.ts'
+export type {
+  Identities,
+  Identity,
+  JoinToken,
+  JoinTokens,
+  NewJoinToken,
+  RegisteredNames,
+  Revoked,
+  ServiceEnrolment,
+  Worker,
+  WorkerEnrolment,
+  Workers,
+} from './identities.ts'
 export type {
   KeyRotation,
   KeySource,
@@ -36,12 +50,17 @@ export type {
   SessionState,
   SessionWithAttachment,
 } from './model.ts'
-export type { TrustOptions } from './platform/types.ts'
+export type { PageOptions } from './page.ts'
+export type { TrustStore } from './platform/types.ts'
+export type { CaGeneration, PlatformCa, PlatformCaStatus, PublishedBundle, StepOptions } from './platform-ca.ts'
 export type { RdpConnection } from './rdp-connection.ts'
-export type { NewResource, Organizations, PageOptions, ResourceChange, ResourceFilter, Resources } from './resources.ts'
+export type { NewResource, Organizations, ResourceChange, ResourceFilter, Resources } from './resources.ts'
 export type { ResourceSecret } from './sealing.ts'
 export type { AttachOptions, ConnectOptions, Display, PathOptions, RdCleanPathTarget, Session } from './session.ts'
 export type { SessionEvent } from './session-events.ts'
 export type { SessionFilter, Sessions, StartOptions } from './sessions.ts'
-export type { Trace, TraceStep } from './trace.ts'
+export type { SigningKey, SigningKeyList, SigningKeys } from './signing-keys.ts'
+export type { Trace, TraceRecord, TraceStep } from './trace.ts'
+export type { TrustOptions } from './trust.ts'
+export { fileTrustStore, openTrustBundles, type TrustBundles, type TrustBundlesOptions } from './trust-bundles.ts'
 export { allow_insecure_direct_data_plane_tls_for_smoke } from './unsafe.ts'

@@ -1,4 +1,3 @@
-import { Type } from '@sinclair/typebox'
 import type { Account } from './account.ts'
 import type { RapError } from './errors.ts'
 import { buildPath } from './http.ts'
@@ -11,14 +10,9 @@ import {
   SecretMetadata,
   type SecretVersion,
 } from './model.ts'
+import { type PageOptions, page } from './page.ts'
 import { type ResourceSecret, sealSecret } from './sealing.ts'
 import { checked } from './shape.ts'
-
-export interface PageOptions {
-  readonly cursor?: string
-  /** Rows of a page; the server has its own upper bound. */
-  readonly limit?: number
-}
 
 export interface ResourceFilter extends PageOptions {
   readonly organizationId?: string
@@ -36,11 +30,6 @@ export interface NewResource {
 
 export type ResourceChange = Partial<Omit<NewResource, 'organizationId' | 'protocol'>>
 
-const page = <T extends Parameters<typeof Type.Array>[0]>(items: T) =>
-  Type.Object({
-    items: Type.Array(items, { maxItems: 1000 }),
-    next_cursor: Type.Union([Type.String({ maxLength: 1024 }), Type.Null()]),
-  })
 const ResourcePage = page(Resource)
 const OrganizationPage = page(Organization)
 const MemberPage = page(Member)

@@ -195,9 +195,10 @@ export class Session {
     trace: Trace,
   ): Promise<RdpConnection | undefined> {
     const { candidate, path } = usable
-    const socket = await dial(usable, this.#dialOptions(options.signal), trace)
-    if (socket === undefined) return undefined
-    trace.add({ ...placeOf(candidate), event: 'opened', reason: 'ok' })
+    const dialled = await dial(usable, this.#dialOptions(options.signal), trace)
+    if (dialled === undefined) return undefined
+    const { socket, opened } = dialled
+    trace.add({ ...placeOf(candidate), event: 'opened', ...opened })
     try {
       const { token, proof } = await this.#tokenAndProof(candidate.url)
       const bound = await bindSocket(
@@ -238,7 +239,7 @@ export class Session {
     const { platform, trust, timeouts } = this.#context
     return {
       openSocket: platform.openSocket,
-      trust,
+      authoritiesFor: (usable, more) => trust.authoritiesFor(usable, more),
       timeoutMs: timeouts.openMs,
       maxMessageBytes: MAX_MESSAGE_BYTES,
       signal,

@@ -1,9 +1,8 @@
-import { Type } from '@sinclair/typebox'
 import type { ClientContext } from './context.ts'
 import { generateSessionKey, type SessionKey } from './dpop.ts'
 import { buildPath } from './http.ts'
 import { type Page, SessionRecord, SessionWithAttachment } from './model.ts'
-import type { PageOptions } from './resources.ts'
+import { type PageOptions, page } from './page.ts'
 import { type Display, type Session, sessionOf } from './session.ts'
 import { checked } from './shape.ts'
 
@@ -24,10 +23,7 @@ export interface SessionFilter extends PageOptions {
 /** Session keys that are kept for a repeated start. */
 const MAX_REMEMBERED_KEYS = 16
 
-const SessionPage = Type.Object({
-  items: Type.Array(SessionRecord, { maxItems: 1000 }),
-  next_cursor: Type.Union([Type.String({ maxLength: 1024 }), Type.Null()]),
-})
+const SessionPage = page(SessionRecord)
 
 /** `/v1/sessions`. */
 export class Sessions {

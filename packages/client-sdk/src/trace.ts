@@ -1,14 +1,27 @@
+import { explainSteps, outcomeOf, tlsWords } from './explain.ts'
+
 /** One thing that was decided or seen while a path to the desktop was looked for. */
 export interface TraceStep {
   /** Milliseconds since the choice began. */
   readonly at_ms: number
   readonly candidate: 'direct_worker_wss' | 'backend_gateway' | 'unknown'
   readonly url: string
-  readonly event: 'skipped' | 'probed' | 'opened' | 'failed' | 'bound' | 'chosen'
+  readonly event: 'skipped' | 'trust_bundle' | 'probed' | 'opened' | 'failed' | 'bound' | 'chosen'
   /** Stable reason, such as `smoke_only_in_production`, `tls`, `timeout` or a close reason. */
   readonly reason: string
   /** The platform's own name of a failure, such as `ECONNREFUSED`, or the HTTP status of a refused upgrade. */
   readonly system_code?: string
+  /** The trust bundle that the step is about, such as `rap-platform-ca:v2`. */
+  readonly bundle?: string
+  /** More about the reason, in words or as a code. */
+  readonly detail?: string
+}
+
+/** A trace as JSON. `path` is null where no path was found, or none yet. */
+export interface TraceRecord {
+  readonly path: 'direct' | 'gateway' | null
+  readonly explanation: string
+  readonly steps: readonly TraceStep[]
 }
 
 /** The record of one choice: answers "why did I get the gateway?". It holds no token. */
@@ -27,19 +40,26 @@ export class Trace {
   }
 
   add(step: Omit<TraceStep, 'at_ms'>): void {
-    this.#steps.push({ at_ms: Math.round(this.#now() - this.#startedAt), ...step })
+    const words = step.reason === 'tls' ? tlsWords(step.system_code) : undefined
+    const detail = words === undefined ? {} : { detail: words }
+    this.#steps.push({ at_ms: Math.round(this.#now() - this.#startedAt), ...detail, ...step })
   }
 
-  toJSON(): readonly TraceStep[] {
-    return this.#steps
+  /** One or two sentences for a person: which way was taken, and why not the better one. */
+  explain(): string {
+    return explainSteps(this.#steps)
+  }
+
+  toJSON(): TraceRecord {
+    return { path: outcomeOf(this.#steps) ?? null, explanation: this.explain(), steps: this.#steps }
   }
 
   /** One line a step, for a log or a terminal. */
   toString(): string {
     return this.#steps
-      .map(({ at_ms, candidate, url, event, reason, system_code }) => {
-        const code = system_code === undefined ? '' : ` (${system_code})`
-        return `+${at_ms}ms ${candidate} ${url}: ${event}: ${reason}${code}`
+      .map(({ at_ms, candidate, url, event, reason, system_code, bundle, detail }) => {
+        const more = [bundle, system_code].filter(part => part !== undefined).join(', ')
+        return `+${at_ms}ms ${candidate} ${url}: ${event}: ${reason}${more && ` (${more})`}${detail === undefined ? '' : `: ${detail}`}`
       })
       .join('\n')
   }

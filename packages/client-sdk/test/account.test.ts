@@ -176,7 +176,7 @@ t.test('a base URL that would send passwords in the clear is refused', async t =
   ]) {
     t.throws(() => createRapClient({ baseUrl }), { code: 'ERR_OPTION_INVALID' }, baseUrl)
   }
-  t.throws(() => createRapClient({ baseUrl: 'https://rap.example', environment: 'test' as never }), {
+  t.throws(() => createRapClient({ baseUrl: 'https://rap.example', environment: 'staging' as never }), {
     code: 'ERR_OPTION_INVALID',
   })
   for (const baseUrl of ['https://rap.example', 'http://localhost:8080', 'http://[::1]:8080'])

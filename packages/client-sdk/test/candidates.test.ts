@@ -59,8 +59,8 @@ t.test('the smoke bypass has no effect in production, nor on a worker that is no
   t.same(rank([gateway(GATEWAY)], { ...bypass, environment: 'smoke' }).order, [['gateway', 'default']])
 })
 
-t.test('a worker of a public authority is checked against the default authorities', async t => {
-  t.same(rank([direct(WORKER, { tls_trust_mode: 'public_ca' })]).order, [['direct', 'default']])
+t.test('a worker of a public authority is checked against the authorities of the system alone', async t => {
+  t.same(rank([direct(WORKER, { tls_trust_mode: 'public_ca' })]).order, [['direct', 'system']])
 })
 
 t.test('a plain URL is used for a gateway of this machine only', async t => {

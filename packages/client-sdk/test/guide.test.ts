@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
+import { EXPLAINED } from '../src/explain.ts'
 
 const ROOT = join(import.meta.dirname, '../../..')
 
@@ -18,13 +19,9 @@ t.test('every error code of the client is in the guide', async t => {
   for (const [code] of union.matchAll(/ERR_[A-Z_]+/g)) t.ok(guide.includes(`\`${code}\``), code)
 })
 
-t.test('every reason of a passed-over candidate is in the guide', async t => {
+t.test('every reason that the trace has words for is in the guide', async t => {
   const guide = readFileSync(join(ROOT, 'docs/guides/sdk.md'), 'utf8')
-  const rules = readFileSync(join(ROOT, 'packages/candidate-metadata/src/accept.ts'), 'utf8')
-  const union = rules.slice(rules.indexOf('export type AcceptReason'), rules.indexOf('/** One decision'))
-  const reasons = [...union.matchAll(/'([a-z_]+)'/g)]
-    .map(([, reason]) => reason ?? '')
-    .filter(name => name !== 'accepted')
-  t.ok(reasons.length >= 5)
-  for (const reason of reasons) t.ok(guide.includes(`\`${reason}\``), reason)
+  for (const reason of [...EXPLAINED.skipped, ...EXPLAINED.failed.filter(name => name !== 'aborted')]) {
+    t.ok(guide.includes(`\`${reason}\``), reason)
+  }
 })

@@ -4,8 +4,8 @@ import { buildPath, MAX_ANSWER_BYTES, makeHttpClient } from '../src/http.ts'
 import { platform } from '../src/platform/node.ts'
 import { authority, httpServer, json, problem, serverCertificate } from './helper.ts'
 
-function clientOf(origin: string, trust = {}) {
-  return makeHttpClient({ baseUrl: new URL(origin), fetch: platform.makeFetch(trust), platform })
+function clientOf(origin: string, more: readonly string[] = []) {
+  return makeHttpClient({ baseUrl: new URL(origin), fetch: platform.makeFetch(() => more), platform })
 }
 const GET = { method: 'GET', path: '/', timeoutMs: 5000 } as const
 
@@ -141,9 +141,21 @@ t.test('a server is trusted by the default authorities and by those brought alon
   const ca = await authority()
   const origin = await httpServer(t, (_request, response) => json(response, { ok: true }), await serverCertificate(ca))
   await t.rejects(clientOf(origin).send(GET), { code: 'ERR_TLS_UNTRUSTED', failure: 'tls' })
-  t.same((await clientOf(origin, { caPem: ca.certificatePem }).send(GET)).body, { ok: true })
+  t.same((await clientOf(origin, [ca.certificatePem]).send(GET)).body, { ok: true })
   const other = await authority()
-  await t.rejects(clientOf(origin, { caPem: other.certificatePem }).send(GET), { code: 'ERR_TLS_UNTRUSTED' })
+  await t.rejects(clientOf(origin, [other.certificatePem]).send(GET), { code: 'ERR_TLS_UNTRUSTED' })
+})
+
+t.test('the environment of the process cannot switch the check of certificates off', async t => {
+  const origin = await httpServer(
+    t,
+    (_request, response) => json(response, { ok: true }),
+    await serverCertificate(await authority()),
+  )
+  process.env.NODE_TLS_REJECT_UNAUTHORIZED = '0'
+  t.teardown(() => delete process.env.NODE_TLS_REJECT_UNAUTHORIZED)
+  await t.rejects(clientOf(origin).send(GET), { code: 'ERR_TLS_UNTRUSTED' })
+  await t.rejects(clientOf(origin, [(await authority()).certificatePem]).send(GET), { code: 'ERR_TLS_UNTRUSTED' })
 })
 
 t.test('a server that speaks no TLS is no trusted server', async t => {

@@ -123,4 +123,5 @@ export const platform: Platform = {
     if (name === 'AbortError') return { failure: 'aborted' }
     return { failure: 'network' }
   },
+  bundles: undefined,
 }

@@ -1,15 +1,15 @@
-import { getCACertificates } from 'node:tls'
+import { type ConnectionOptions, getCACertificates } from 'node:tls'
 import { Agent, fetch as undiciFetch } from 'undici'
 import { type ClientOptions, WebSocket } from 'ws'
 import type { NetworkFailure } from '../errors.ts'
+import { bundleTools } from './node-trust.ts'
 import {
+  type Authorities,
   type DataSocket,
   type OpenSocketOptions,
   type Platform,
   type SocketClose,
   SocketOpenError,
-  type TrustOptions,
-  type TrustScope,
 } from './types.ts'
 
 /** Bytes that wait unread before the network is held back, and bytes that wait unsent before a writer is. */
@@ -19,17 +19,23 @@ const CLOSE_TIMEOUT_MS = 3000
 
 /** OpenSSL's and Node's names for "the certificate or the TLS version is not acceptable". */
 const TLS_CODE =
-  /^(CERT_|CRL_|ERR_TLS_|ERR_SSL_|UNABLE_TO_|SELF_SIGNED_|DEPTH_ZERO_|HOSTNAME_MISMATCH|INVALID_CA|INVALID_PURPOSE|EPROTO|PATH_LENGTH_EXCEEDED)/
+  /^(CERT_|CRL_|ERR_TLS_|ERR_SSL_|UNABLE_TO_|SELF_SIGNED_|DEPTH_ZERO_|HOSTNAME_MISMATCH|INVALID_CA|INVALID_PURPOSE|EPROTO|PATH_LENGTH_EXCEEDED|ERROR_IN_CERT_|UNSPECIFIED)/
 
-function listOf(caPem: TrustOptions['caPem']): string[] {
-  return caPem === undefined ? [] : [caPem].flat()
+/** Says outright that certificates are checked, so that NODE_TLS_REJECT_UNAUTHORIZED has no say. */
+function tlsOptionsOf(authorities: Authorities): Pick<ConnectionOptions, 'ca' | 'minVersion' | 'rejectUnauthorized'> {
+  const ca = authoritiesOf(authorities)
+  return {
+    ...(ca !== undefined && { ca }),
+    minVersion: 'TLSv1.2',
+    rejectUnauthorized: authorities.kind !== 'unchecked',
+  }
 }
 
 /** `undefined` means Node's own default authorities, `NODE_EXTRA_CA_CERTS` included. */
-function authoritiesOf(trust: TrustOptions, scope: TrustScope): string[] | undefined {
-  const own = listOf(trust.caPem)
-  if (own.length === 0) return undefined
-  return scope === 'platform_ca_only' ? own : [...getCACertificates('default'), ...own]
+function authoritiesOf(authorities: Authorities): string[] | undefined {
+  if (authorities.kind === 'only') return [...authorities.pem]
+  if (authorities.kind !== 'default' || authorities.more.length === 0) return undefined
+  return [...getCACertificates('default'), ...authorities.more]
 }
 
 function failureOfCode(code: string | undefined): NetworkFailure {
@@ -50,11 +56,8 @@ function codeOf(error: unknown, depth = 0): string | undefined {
 
 async function openSocket(url: string, options: OpenSocketOptions): Promise<DataSocket> {
   if (options.signal?.aborted) throw new SocketOpenError('aborted')
-  const ca = authoritiesOf(options.trust, options.trustScope)
   const clientOptions: ClientOptions & { closeTimeout: number } = {
-    ...(ca !== undefined && { ca }),
-    rejectUnauthorized: options.trustScope !== 'insecure_smoke',
-    minVersion: 'TLSv1.2',
+    ...tlsOptionsOf(options.authorities),
     followRedirects: false,
     perMessageDeflate: false,
     maxPayload: options.maxMessageBytes,
@@ -164,15 +167,24 @@ function writableOf(socket: WebSocket): WritableStream<string | Uint8Array> {
   })
 }
 
-/** Node: `ws` and undici, with authorities brought along by the application. */
+/** Node: `ws` and undici, with authorities that the application brings along. */
 export const platform: Platform = {
   name: 'node',
   openSocket,
-  makeFetch(trust) {
-    const ca = authoritiesOf(trust, 'default')
-    if (ca === undefined) return globalThis.fetch
-    const dispatcher = new Agent({ connect: { ca, minVersion: 'TLSv1.2' } })
-    return ((input: string, init: object) => undiciFetch(input, { ...init, dispatcher })) as unknown as typeof fetch
+  makeFetch(more) {
+    // A new agent for other authorities: connections and TLS sessions of the old one would go on with what it accepted.
+    let current: { readonly key: string; readonly agent: Agent } | undefined
+    const agent = () => {
+      const authorities = more()
+      const key = authorities.join('\n')
+      if (current?.key === key) return current.agent
+      current?.agent.close().catch(() => {})
+      const made = new Agent({ connect: tlsOptionsOf({ kind: 'default', more: authorities }) })
+      current = { key, agent: made }
+      return made
+    }
+    return ((input: string, init: object) =>
+      undiciFetch(input, { ...init, dispatcher: agent() })) as unknown as typeof fetch
   },
   networkFailureOf(error) {
     const name = error instanceof Error ? error.name : ''
@@ -181,4 +193,5 @@ export const platform: Platform = {
     const systemCode = codeOf(error)
     return { failure: failureOfCode(systemCode), systemCode }
   },
+  bundles: bundleTools,
 }

@@ -1,13 +1,41 @@
 import type { NetworkFailure } from '../errors.ts'
 
-/** Certificates that the application brings along; a browser has none of its own and uses the user's trust store. */
-export interface TrustOptions {
-  /** PEM of the platform CA: added to the default authorities, and the only authority for `platform_ca` workers. */
-  readonly caPem?: string | readonly string[]
+/**
+ * Whose certificates a connection accepts: `default` are the platform's own and some more, `system` the platform's own, `only`
+ * these and no other, `unchecked` whatever is shown. A browser knows the user's own alone, whatever stands here.
+ */
+export type Authorities =
+  | { readonly kind: 'default'; readonly more: readonly string[] }
+  | { readonly kind: 'system' }
+  | { readonly kind: 'only'; readonly pem: readonly string[]; readonly bundle?: string }
+  | { readonly kind: 'unchecked' }
+
+/** A trust bundle whose signature, and whose way from the first one, has been verified. */
+export interface HeldBundle {
+  readonly bundle: { readonly ref: string; readonly version: number; readonly certificates: readonly string[] }
+  readonly sha256: string
+  readonly signed: unknown
+  readonly pem: string
 }
 
-/** Which authorities a data-plane connection may chain to. */
-export type TrustScope = 'default' | 'platform_ca_only' | 'insecure_smoke'
+/** Keeps signed bundles between runs. What it gives back is never believed: it is verified like an answer from the network. */
+export interface TrustStore {
+  /** What was saved last under a bundle's name; undefined where nothing was. */
+  load(name: string): Promise<string | undefined>
+  save(name: string, text: string): Promise<void>
+}
+
+/** What checks trust bundles; browsers have none. */
+export interface BundleTools {
+  /** Verifies a bundle by its own roots, and against a SHA-256 (base64url, of the payload) where one is known. */
+  first(document: unknown, expected: { sha256?: string }): Promise<HeldBundle>
+  /** Verifies the successor of a bundle by the roots that are held. */
+  next(held: HeldBundle, document: unknown): Promise<HeldBundle>
+  parseRef(ref: string): { name: string; version: number } | undefined
+  /** SHA-256 of each CA certificate in a PEM text, sorted. Throws where there is none, or something else. */
+  fingerprintsOf(pem: string): string[]
+  openFileStore(directory: string): TrustStore
+}
 
 /** The end of a WebSocket as its close frame told it; 1006 where none came (RFC 6455 §7.4.1). */
 export interface SocketClose {
@@ -34,8 +62,7 @@ export interface DataSocket {
 export interface OpenSocketOptions {
   readonly timeoutMs: number
   readonly maxMessageBytes: number
-  readonly trust: TrustOptions
-  readonly trustScope: TrustScope
+  readonly authorities: Authorities
   readonly signal?: AbortSignal | undefined
 }
 
@@ -62,8 +89,10 @@ export class SocketOpenError extends Error {
 export interface Platform {
   readonly name: 'node' | 'browser'
   readonly openSocket: OpenSocket
-  /** A fetch that trusts what `trust` says. */
-  makeFetch(trust: TrustOptions): typeof fetch
+  /** A fetch that accepts the platform's own authorities and those that `more` names at that time. */
+  makeFetch(more: () => readonly string[]): typeof fetch
   /** Sorts the reason of a failed fetch. */
   networkFailureOf(error: unknown): { failure: NetworkFailure; systemCode?: string | undefined }
+  /** Undefined where certificates are the user's business, as in a browser. */
+  readonly bundles: BundleTools | undefined
 }
