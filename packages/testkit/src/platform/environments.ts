@@ -81,6 +81,7 @@ export function gatewayEnv(wiring: Wiring, files: CertificateFiles): ServiceEnv 
     GATEWAY_PLAINTEXT: options.gateway === 'plaintext' ? 'true' : 'false',
     GATEWAY_PUBLIC_URL: addresses.gateway,
     GATEWAY_DRAIN_SECONDS: '0',
+    CONTROL_PLANE_INTERNAL_URL: addresses.internal,
     CONTROL_PLANE_JWKS_URL: `${addresses.api}/.well-known/jwks.json`,
     ...options.env?.gateway,
   }
