@@ -1,6 +1,5 @@
 import {
   type AuditEvent,
-  appendAuditEvent,
   buildServer,
   type Logger,
   type Metrics,
@@ -15,6 +14,7 @@ import type { KeyLookup } from '@rap/token-claims'
 import type { FastifyRequest } from 'fastify'
 import { problemOfDatabase, problemOfKeyProvider, problemOfRefusedSecret } from './errors.ts'
 import { addMasterKeyRoutes } from './master-keys/routes.ts'
+import { auditRefusal, openRefusals } from './refusals.ts'
 import { admission, type Limits } from './resolve/rate-limit.ts'
 import { addResolveRoute } from './resolve/routes.ts'
 import type { KeyWrapPort } from './secrets/key-wrap.ts'
@@ -42,6 +42,8 @@ export interface AppOptions {
   readonly isProduction: boolean
   readonly limits: Limits
   readonly now?: () => Date
+  /** Window of counted refusals, in milliseconds; that of `RefusalAudit` when absent. */
+  readonly auditWindowMs?: number
 }
 
 /**
@@ -50,6 +52,7 @@ export interface AppOptions {
  */
 export async function buildApp(options: AppOptions): Promise<RapServer> {
   const { logger, metrics, sql, redis, limits, now = () => new Date() } = options
+  const refusals = openRefusals(sql, { logger, metrics, windowMs: options.auditWindowMs })
   const app = await buildServer({
     service: 'secret-resolver',
     logger,
@@ -63,16 +66,16 @@ export async function buildApp(options: AppOptions): Promise<RapServer> {
       problemOfKeyProvider(error) ??
       problemOfDatabase(error) ??
       problemOfUnclassified(error),
-    onRefusal: async (problem, request) => {
-      await appendAuditEvent(sql, refusalEvent(problem, request))
-    },
+    onRefusal: (problem, request) => auditRefusal(refusalEvent(problem, request), { sql, refusals }),
   })
+  // After the last request, and while the database is there.
+  app.addHook('onClose', () => refusals.close())
   app.addHook('onError', async (_request, reply, error) => {
     const seconds = (error as Partial<ProblemError>).extras?.retry_after_seconds
     if (typeof seconds === 'number') reply.header('retry-after', seconds)
   })
   const admitted = admission(redis, limits)
-  addStrangerRules(app, { sql, admission: admitted })
+  addStrangerRules(app, { refusals, admission: admitted })
   const deps = { ...options, now, admission: admitted }
   addSecretRoutes(app, deps)
   addMasterKeyRoutes(app, deps)

@@ -1,17 +1,17 @@
-import { appendAuditEvent, type PeerIdentity, type ProblemError, peerIdentity, type RapServer } from '@rap/service-kit'
+import { type PeerIdentity, type ProblemError, peerIdentity, type RapServer } from '@rap/service-kit'
 import type { FastifyRequest } from 'fastify'
-import type { Sql } from 'postgres'
 import { CONTROL_PLANE } from './control-plane.ts'
+import type { Refusals } from './refusals.ts'
 import type { Admission } from './resolve/rate-limit.ts'
 
 /**
  * What holds on every route for whoever is not the control plane: each request is counted before its body is read, and an
  * attempt on a route for the control plane is in the audit of the platform. INVARIANT: nothing that the caller wrote gets
- * into that event, so nobody writes into the audit of an organization by naming it; the limit bounds the events.
+ * into that event, so nobody writes into the audit of an organization by naming it.
  */
 export function addStrangerRules(
   app: RapServer,
-  { sql, admission }: { readonly sql: Sql; readonly admission: Pick<Admission, 'countCaller'> },
+  { refusals, admission }: { readonly refusals: Refusals; readonly admission: Pick<Admission, 'countCaller'> },
 ): void {
   // Before the body is read: a flood costs a counter, not a signature check.
   app.addHook('onRequest', async request => {
@@ -19,12 +19,10 @@ export function addStrangerRules(
     if (!isControlPlane(caller)) await admission.countCaller(caller)
   })
   app.addHook('onError', async (request, _reply, error) => {
-    if ((error as Partial<ProblemError>).code !== 'ERR_MTLS_IDENTITY') return
-    try {
-      await appendAuditEvent(sql, attemptOf(request))
-    } catch (err) {
-      request.log.error({ event: 'audit_write_failed', err }, 'audit event of a refusal was not written')
-    }
+    const { code, audit } = error as Partial<ProblemError>
+    // A problem that brings its own event is written by `onRefusal`.
+    if (code !== 'ERR_MTLS_IDENTITY' || audit !== undefined) return
+    await refusals.report(attemptOf(request), peerIdentity(request) === undefined ? 'stranger' : 'holder')
   })
 }
 

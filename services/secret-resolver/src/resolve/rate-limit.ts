@@ -53,8 +53,7 @@ interface Scripts {
 
 /**
  * Fixed windows in Redis that all instances share. Redis emptied starts them anew: the limits slow guessing and floods
- * down, they decide nothing. The first refusal of a window is audited, the rest only logged, so that a flood cannot
- * fill the audit. Both throw ProblemError ERR_RATE_LIMITED, and ERR_UPSTREAM_UNAVAILABLE where Redis does not answer:
+ * down, they decide nothing. Both throw ProblemError ERR_RATE_LIMITED, and ERR_UPSTREAM_UNAVAILABLE where Redis does not answer:
  * without an answer there is no lease.
  */
 export interface Admission {
@@ -73,7 +72,7 @@ export function admission(redis: Redis, { perWorkerPerMinute, perSessionPerMinut
     async countCaller(caller) {
       const [kind, id] = caller === undefined ? ['caller', 'unidentified'] : [caller.kind, caller.id]
       const [count, leftMs] = await askRedis(scripts.rapCountCaller(counterKey(kind, id), WINDOW_MS))
-      if (count > perWorkerPerMinute) throw limited(kind, { count, limit: perWorkerPerMinute, leftMs })
+      if (count > perWorkerPerMinute) throw limited(kind, { count, leftMs })
     },
     async admitSession(sessionId, leaseId) {
       const limit = perSessionPerMinute
@@ -81,7 +80,7 @@ export function admission(redis: Redis, { perWorkerPerMinute, perSessionPerMinut
       const [count, leftMs, lease] = await askRedis(
         scripts.rapCountSession(counter, leaseKey(leaseId), WINDOW_MS, limit, MAX_LEASE_BYTES),
       )
-      if (count > limit) throw limited('session', { count, limit, leftMs })
+      if (count > limit) throw limited('session', { count, leftMs })
       return parseLease(lease)
     },
   }
@@ -97,21 +96,19 @@ function counterKey(name: string, id: string): string {
   return `rap:secret-resolver:rate:${name}:${id}`
 }
 
-function limited(name: string, { count, limit, leftMs }: { count: number; limit: number; leftMs: number }) {
+function limited(name: string, { count, leftMs }: { count: number; leftMs: number }) {
   return commonProblems.ERR_RATE_LIMITED({
     facts: { limit: name, count },
     extras: { retry_after_seconds: Math.max(1, Math.ceil(leftMs / 1000)) },
-    ...(count === limit + 1 && {
-      audit: {
-        // Not the organization of the URL, which anybody may write.
-        organization_id: null,
-        resource_id: undefined,
-        event: 'resource_secret_access_denied',
-        outcome: 'refused',
-        code: 'ERR_RATE_LIMITED',
-        details: { reason: 'rate_limited', limit: name },
-      },
-    }),
+    audit: {
+      // Not the organization of the URL, which anybody may write.
+      organization_id: null,
+      resource_id: undefined,
+      event: 'resource_secret_access_denied',
+      outcome: 'refused',
+      code: 'ERR_RATE_LIMITED',
+      details: { reason: 'rate_limited', limit: name },
+    },
   })
 }
 

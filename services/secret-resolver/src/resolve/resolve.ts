@@ -9,6 +9,7 @@ import type { StoredSecretRow } from '../secrets/store.ts'
 import { openStored } from '../secrets/stored.ts'
 import { encryptAnswer, importRecipientKey, type RecipientJwk, type RecipientKey } from './answer.ts'
 import { firstFailing, type ResolveFacts } from './checks.ts'
+import type { Lease } from './lease.ts'
 import { readState, selectMetadataPayload, spendToken } from './place.ts'
 import type { Admission } from './rate-limit.ts'
 
@@ -51,11 +52,11 @@ const METADATA_VERSION = 1
 export async function resolveSecret(request: ResolveRequest, deps: ResolveDeps): Promise<{ jwe: string }> {
   const { facts, recipient, verification } = await readRequest(request, deps)
   const failing = firstFailing('request', facts)
-  if (failing !== undefined) throw denial({ reason: failing.reason, verification }, request, facts.claims)
+  if (failing !== undefined) throw denial({ reason: failing.reason, verification }, { request, claims: facts.claims })
   const claims = facts.claims as LeaseClaims
   const lease = await deps.admission.admitSession(claims.session_id, claims.lease_id)
   const outcome = await decide({ ...facts, claims, lease }, { request, deps, recipient: recipient as RecipientKey })
-  if ('reason' in outcome) throw denial(outcome, request, claims)
+  if ('reason' in outcome) throw denial(outcome, { request, claims, lease })
   return outcome
 }
 
@@ -169,12 +170,23 @@ async function openMetadata(sql: Sql, resourceId: string): Promise<Buffer> {
   }
 }
 
+interface Denied {
+  readonly request: ResolveRequest
+  readonly claims: LeaseClaims | undefined
+  /** A lease that is live. */
+  readonly lease?: Lease | undefined
+}
+
 /** What the caller sees is the same for every reason; the reason goes to the audit and the log. */
-function denial(refusal: Refusal, request: ResolveRequest, claims: LeaseClaims | undefined): ProblemError {
+function denial(refusal: Refusal, { request, claims, lease }: Denied): ProblemError {
   const { reason, verification } = refusal
-  const details = { reason, ...(verification !== undefined && { verification }) }
+  const details = {
+    reason,
+    ...(verification !== undefined && { verification }),
+    ...(lease !== undefined && { lease_id: lease.lease_id }),
+  }
   return problems.ERR_RESOLVE_DENIED({
-    facts: { ...details, session_id: claims?.session_id, attachment_id: claims?.attachment_id },
+    facts: { reason, verification, session_id: claims?.session_id, attachment_id: claims?.attachment_id },
     audit: {
       ...auditOf(request, claims),
       event: 'resource_secret_access_denied',
