@@ -45,6 +45,12 @@ const TIMEOUTS = new Set(['UND_ERR_HEADERS_TIMEOUT', 'UND_ERR_BODY_TIMEOUT', 'UN
 const PROBLEM_CODE = /^ERR_[A-Z0-9_]{1,80}$/
 const STANDARD_MEMBERS = new Set(['type', 'title', 'status', 'code', 'detail', 'instance', 'request_id'])
 
+interface Answer {
+  readonly statusCode: number
+  readonly text: string
+  readonly etag: string | undefined
+}
+
 function codeOf(error: unknown): string | undefined {
   const code = (error as { code?: unknown } | null)?.code
   return typeof code === 'string' ? code : undefined
@@ -53,6 +59,11 @@ function codeOf(error: unknown): string | undefined {
 function textOf(value: unknown, limit: number): string | undefined {
   return typeof value === 'string' ? value.slice(0, limit) : undefined
 }
+
+/** What a peer has under an address, with the ETag (RFC 9110 §8.8.3) that it goes by; `unchanged` where it is the known one. */
+export type Tagged<T> =
+  | { readonly unchanged: true }
+  | { readonly unchanged: false; readonly etag: string; readonly body: T }
 
 /** JSON over mutual TLS to one internal peer, with the peer's problem documents turned back into ProblemErrors. */
 export class InternalClient {
@@ -78,13 +89,43 @@ export class InternalClient {
    * `signal` aborts throws the signal's reason.
    */
   async request<T = unknown>(options: InternalRequest): Promise<T> {
+    const { statusCode, text } = await this.#exchange(options)
+    if (statusCode === 204 || text === '') return undefined as T
+    return this.#parsed<T>(text, options)
+  }
+
+  /** Asks for something that may be known by its ETag already; an answer without one is no answer. Throws as `request` does. */
+  async requestTagged<T = unknown>(
+    options: Omit<InternalRequest, 'method' | 'body'>,
+    known: string | undefined,
+  ): Promise<Tagged<T>> {
+    const whole: InternalRequest = {
+      ...options,
+      method: 'GET',
+      headers: { ...options.headers, ...(known !== undefined && { 'if-none-match': known }) },
+    }
+    const { statusCode, text, etag } = await this.#exchange(whole, known === undefined ? [] : [304])
+    if (statusCode === 304) return { unchanged: true }
+    if (etag === undefined) throw this.#upstreamProblem(new Error('answer of the peer has no ETag'), whole, false)
+    return { unchanged: false, etag, body: this.#parsed<T>(text, whole) }
+  }
+
+  #parsed<T>(text: string, options: InternalRequest): T {
+    try {
+      return parseJson(text) as T
+    } catch (error) {
+      throw this.#upstreamProblem(error, options, false)
+    }
+  }
+
+  async #exchange(options: InternalRequest, alsoGood: readonly number[] = []): Promise<Answer> {
     const url = this.#urlOf(options.path)
     const limit = AbortSignal.timeout(options.timeoutMs ?? this.#timeoutMs)
     const signal = options.signal === undefined ? limit : AbortSignal.any([options.signal, limit])
     const mayRetry = options.idempotent ?? (options.method !== 'POST' && options.method !== 'PATCH')
     for (let attempt = 0; ; attempt++) {
       try {
-        return (await this.#send(url, options, signal)) as T
+        return await this.#send(url, options, { signal, alsoGood })
       } catch (error) {
         options.signal?.throwIfAborted()
         if (error instanceof ProblemError) throw error
@@ -108,7 +149,11 @@ export class InternalClient {
     return url
   }
 
-  async #send(url: URL, options: InternalRequest, signal: AbortSignal): Promise<unknown> {
+  async #send(
+    url: URL,
+    options: InternalRequest,
+    { signal, alsoGood }: { signal: AbortSignal; alsoGood: readonly number[] },
+  ): Promise<Answer> {
     const { method, body, requestId, trace, headers } = options
     const answer = await undiciRequest(url, {
       dispatcher: this.#agent,
@@ -126,9 +171,10 @@ export class InternalClient {
     const text = await this.#readBounded(answer.body)
     const { statusCode } = answer
     if (statusCode >= 400) throw peerProblem(statusCode, text)
-    if (statusCode < 200 || statusCode >= 300) throw new Error('peer answered with a redirect')
-    if (statusCode === 204 || text === '') return undefined
-    return parseJson(text)
+    const isGood = (statusCode >= 200 && statusCode < 300) || alsoGood.includes(statusCode)
+    if (!isGood) throw new Error('peer answered with a redirect')
+    const { etag } = answer.headers
+    return { statusCode, text, etag: typeof etag === 'string' ? etag : undefined }
   }
 
   async #readBounded(body: AsyncIterable<Buffer>): Promise<string> {

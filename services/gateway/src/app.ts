@@ -9,7 +9,6 @@ import {
   type Logger,
   type Metrics,
   type RapServer,
-  type Redis,
   type RemoteKeySet,
   remoteKeySet,
   type TlsMaterial,
@@ -20,11 +19,11 @@ import { DataPlane } from './data-plane.ts'
 import { type GatewayMetrics, gatewayMetrics } from './gateway-metrics.ts'
 import { RefusalReporter, type RefusedBind } from './refusal-reporter.ts'
 import { CLOSE_TIMEOUT_MS } from './worker-dial.ts'
+import { WorkerDirectory } from './worker-directory.ts'
 
 export interface GatewayDeps {
   readonly config: Config
   readonly logger: Logger
-  readonly redis: Redis
   readonly metrics: Metrics
   /** PEM of the trust bundle in force: whose workers are dialled, and whose control plane is believed. */
   readonly platformCa: () => string | Buffer
@@ -34,13 +33,19 @@ export interface GatewayDeps {
   readonly draining: AbortSignal
   /** Default: the protocol's own 10 seconds. */
   readonly bindTimeoutMs?: number
-  /** To the control plane's internal listener; absent: refused binds are in log and metrics only. */
-  readonly controlPlane?: Pick<InternalClient, 'request'> | undefined
+  /** PEM of the authorities for workers with public certificates; those of Node.js when absent. */
+  readonly publicCa?: string | Buffer
+  /** To the control plane's internal listener. */
+  readonly controlPlane: Pick<InternalClient, 'request' | 'requestTagged'>
+  /** Default: those of the directory, in milliseconds. */
+  readonly directoryTimes?: { readonly intervalMs?: number; readonly usableMs?: number }
 }
 
 export interface Gateway {
   readonly app: RapServer
   readonly keys: RemoteKeySet
+  /** Its polls run from the start of the gateway until it is closed. */
+  readonly directory: WorkerDirectory
   /** Waits for live connections to end by themselves, then closes what is left and tells it why. */
   drain(): Promise<void>
 }
@@ -52,7 +57,7 @@ const LOOPBACK_PROXIES = ['127.0.0.0/8', '::1']
 
 /** Joins the parts; nothing listens yet. */
 export async function buildGateway(deps: GatewayDeps): Promise<Gateway> {
-  const { config, logger, redis, draining } = deps
+  const { config, logger, draining } = deps
   const metrics = gatewayMetrics(deps.metrics)
   const keys = remoteKeySet({
     url: config.CONTROL_PLANE_JWKS_URL,
@@ -65,11 +70,20 @@ export async function buildGateway(deps: GatewayDeps): Promise<Gateway> {
     maxUnbound: config.GATEWAY_MAX_UNBOUND_CONNECTIONS,
     maxPerAddress: config.GATEWAY_MAX_CONNECTIONS_PER_ADDRESS,
   })
+  const directory = new WorkerDirectory({
+    client: deps.controlPlane,
+    logger,
+    onPoll: outcome => metrics.directoryPolls.inc({ outcome }),
+    ...deps.directoryTimes,
+  })
   const dataPlane = new DataPlane({
-    redis,
+    directory,
     keys,
-    platformCa: deps.platformCa,
-    trustDomain: config.RAP_TRUST_DOMAIN,
+    trust: {
+      trustDomain: config.RAP_TRUST_DOMAIN,
+      platformCa: deps.platformCa,
+      publicCa: () => deps.publicCa,
+    },
     issuer: config.DATA_PLANE_ISSUER,
     metrics,
     limits,
@@ -98,14 +112,14 @@ export async function buildGateway(deps: GatewayDeps): Promise<Gateway> {
     } as object,
   })
   addDataPlaneRoute(app, { dataPlane, limits, draining, metrics })
-  return { app, keys, drain: () => drain(dataPlane, config.GATEWAY_DRAIN_SECONDS * 1000) }
+  await directory.start()
+  return { app, keys, directory, drain: () => drain(dataPlane, config.GATEWAY_DRAIN_SECONDS * 1000) }
 }
 
 function refusalReporting(
   controlPlane: GatewayDeps['controlPlane'],
   metrics: GatewayMetrics,
 ): (refused: RefusedBind) => void {
-  if (controlPlane === undefined) return () => {}
   const reporter = new RefusalReporter({
     client: controlPlane,
     now: () => performance.now(),

@@ -62,17 +62,15 @@ export const configSchema = Type.Object({
     max: 300,
     unit: 'seconds',
   }),
-  REDIS_URL: Env.url({ description: 'Redis, for the worker registry', protocols: ['redis:', 'rediss:'], secret: true }),
   CONTROL_PLANE_JWKS_URL: Env.url({
     description: 'Key set that data-plane tokens are verified with',
     example: 'https://rap.example.com/.well-known/jwks.json',
   }),
-  CONTROL_PLANE_INTERNAL_URL: Type.Optional(
-    Env.url({
-      description:
-        'Internal listener of the control plane, for the audit of refused binds and the renewal of an enrolled identity',
-    }),
-  ),
+  CONTROL_PLANE_INTERNAL_URL: Env.url({
+    description:
+      'Internal listener of the control plane: the directory of workers, the audit of refused binds, the renewal of an enrolled identity',
+    example: 'https://control-plane.rap.internal:8444',
+  }),
 })
 
 /** The checked environment. */

@@ -1,6 +1,6 @@
 import type { Socket } from 'node:net'
 import { CLOSE_REASONS, type CloseReason } from '@rap/data-plane-protocol'
-import { type ConnectionLimits, type Logger, ProblemError, type Redis, type RemoteKeySet } from '@rap/service-kit'
+import { type ConnectionLimits, type Logger, ProblemError, type RemoteKeySet } from '@rap/service-kit'
 import { type DataPlaneClaims, TokenError, verifyToken } from '@rap/token-claims'
 import { decodeJwt } from 'jose'
 import type { WebSocket } from 'ws'
@@ -11,15 +11,13 @@ import { Refusal } from './refusal.ts'
 import type { RefusedBind } from './refusal-reporter.ts'
 import { type Direction, relay } from './relay.ts'
 import { closeWithReason } from './tell.ts'
-import { dialWorker } from './worker-dial.ts'
-import { findWorkerUrl } from './worker-directory.ts'
+import { type DialledWorker, dialWorker, type WorkerTrust } from './worker-dial.ts'
+import type { WorkerDirectory } from './worker-directory.ts'
 
 export interface DataPlaneDeps {
-  readonly redis: Pick<Redis, 'getrange'>
+  readonly directory: WorkerDirectory
   readonly keys: RemoteKeySet
-  /** PEM of the trust bundle in force. */
-  readonly platformCa: () => string | Buffer
-  readonly trustDomain: string
+  readonly trust: Omit<WorkerTrust, 'isRevoked'>
   readonly issuer: string
   readonly metrics: GatewayMetrics
   readonly limits: ConnectionLimits
@@ -44,7 +42,15 @@ export interface ClientConnection {
 /** A client whose token verifies, and an open connection to its worker. */
 interface Reached {
   readonly claims: DataPlaneClaims
-  readonly worker: WebSocket
+  readonly worker: DialledWorker
+}
+
+/** A relay as far as a revocation is concerned. */
+interface Carried {
+  readonly workerId: string
+  readonly thumbprint: string
+  /** Tells the client why, and leaves the worker no further byte. */
+  revoke(): void
 }
 
 /** Refusals that are worth a row in the audit: somebody had a token. Silence and noise of strangers are in log and metrics only. */
@@ -53,6 +59,7 @@ const AUDITED: ReadonlySet<CloseReason> = new Set<CloseReason>([
   'ERR_BIND_TOKEN_EXPIRED',
   'ERR_BIND_UNAVAILABLE',
   'ERR_WORKER_UNREACHABLE',
+  'ERR_WORKER_REVOKED',
 ])
 const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/
 
@@ -71,9 +78,11 @@ export interface LiveConnection {
 export class DataPlane {
   readonly #deps: DataPlaneDeps
   readonly #live = new Set<LiveConnection>()
+  readonly #carried = new Set<Carried>()
 
   constructor(deps: DataPlaneDeps) {
     this.#deps = deps
+    deps.directory.onChange(() => this.#endRevoked())
   }
 
   get live(): ReadonlySet<LiveConnection> {
@@ -91,16 +100,58 @@ export class DataPlane {
       const messages = await firstMessages(socket, client.stream, this.#deps.bindTimeoutMs)
       dialect = dialectOf(messages.first.isBinary)
       const { claims, worker } = await this.#reachWorker(client, messages.first)
-      for (const { data, isBinary } of messages.take()) worker.send(data, { binary: isBinary, compress: false })
-      // From here on an RDCleanPath client reads binary messages as RDP, so nothing but a close frame may be sent to it.
-      if (dialect === 'rdcleanpath') dialect = undefined
-      await this.#relay(client, { claims, worker, onWorkerLost: () => close('ERR_WORKER_UNREACHABLE') })
+      const carried = this.#carry(claims, worker, close)
+      try {
+        for (const { data, isBinary } of messages.take())
+          worker.socket.send(data, { binary: isBinary, compress: false })
+        // From here on an RDCleanPath client reads binary messages as RDP, so nothing but a close frame may be sent to it.
+        if (dialect === 'rdcleanpath') dialect = undefined
+        await this.#relay(client, { claims, worker, onWorkerLost: () => close('ERR_WORKER_UNREACHABLE') })
+      } finally {
+        this.#carried.delete(carried)
+      }
     } catch (error) {
       const refusal = error instanceof Refusal ? error : new Refusal('ERR_INTERNAL', 'unexpected', { cause: error })
       this.#note(client, refusal)
       close(refusal.told)
     } finally {
       this.#live.delete(live)
+    }
+  }
+
+  /**
+   * From here on a revocation finds the connection. Throws Refusal ERR_WORKER_REVOKED where one came during the dial.
+   * INVARIANT: nothing is awaited between this look and the entry, and nothing was sent to the worker before.
+   */
+  #carry(
+    claims: DataPlaneClaims,
+    { socket, thumbprint }: DialledWorker,
+    close: (reason: CloseReason) => void,
+  ): Carried {
+    const { worker_id: workerId, attachment_id: attachmentId } = claims
+    if (!this.#deps.directory.carries(workerId, thumbprint)) {
+      socket.terminate()
+      throw new Refusal('ERR_WORKER_REVOKED', 'revoked_during_dial', { attachmentId })
+    }
+    const carried = {
+      workerId,
+      thumbprint,
+      revoke: () => {
+        // In this order: a worker that is lost would be the reason otherwise.
+        close('ERR_WORKER_REVOKED')
+        socket.terminate()
+      },
+    }
+    this.#carried.add(carried)
+    return carried
+  }
+
+  #endRevoked(): void {
+    for (const carried of this.#carried) {
+      if (this.#deps.directory.carries(carried.workerId, carried.thumbprint)) continue
+      this.#carried.delete(carried)
+      this.#deps.metrics.revokedRelays.inc()
+      carried.revoke()
     }
   }
 
@@ -150,16 +201,17 @@ export class DataPlane {
     }
   }
 
-  async #dial(claims: DataPlaneClaims, socket: WebSocket, requestId: string): Promise<WebSocket> {
-    const { redis, platformCa, trustDomain, metrics } = this.#deps
+  async #dial(claims: DataPlaneClaims, socket: WebSocket, requestId: string): Promise<DialledWorker> {
+    const { directory, trust, metrics } = this.#deps
+    const { worker_id: workerId } = claims
     const stop = metrics.dialSeconds.startTimer()
     const left = new AbortController()
     const onLeft = () => left.abort()
     socket.once('close', onLeft)
     try {
-      const url = await findWorkerUrl(redis, claims.worker_id)
-      const { worker_id: workerId } = claims
-      return await dialWorker({ url, workerId, trustDomain, ca: platformCa(), requestId, signal: left.signal })
+      const place = await directory.find(workerId)
+      const isRevoked = (thumbprint: string) => directory.isRevokedCertificate(thumbprint)
+      return await dialWorker({ place, workerId, trust: { ...trust, isRevoked }, requestId, signal: left.signal })
     } finally {
       stop()
       socket.off('close', onLeft)
@@ -176,7 +228,7 @@ export class DataPlane {
     const bytes: Record<Direction, number> = { client_to_worker: 0, worker_to_client: 0 }
     const startedAt = performance.now()
     logger.info({ event: 'data_plane_relay_started', connection_count: limits.connections }, 'relay started')
-    const end = await relay(socket, worker, {
+    const end = await relay(socket, worker.socket, {
       onWorkerLost,
       observer: {
         onBytes: (direction, count) => {

@@ -40,6 +40,17 @@ export function gatewayMetrics({ registry }: Metrics) {
       labelNames: ['outcome'] as const,
       registers,
     }),
+    directoryPolls: new Counter({
+      name: 'rap_gateway_directory_polls_total',
+      help: 'Questions to the control plane for its directory of workers, by outcome',
+      labelNames: ['outcome'] as const,
+      registers,
+    }),
+    revokedRelays: new Counter({
+      name: 'rap_gateway_revoked_relays_total',
+      help: 'Live relays that were closed because their worker, or its certificate, was revoked',
+      registers,
+    }),
     keySetFetches: new Counter({
       name: 'rap_gateway_key_set_fetches_total',
       help: 'Fetches of the verification keys, by outcome',

@@ -1,7 +1,6 @@
 import { DATA_PLANE_PATH } from '@rap/data-plane-protocol'
 import {
   buildHealthServer,
-  connectRedis,
   createMetrics,
   openPlatformIdentity,
   runService,
@@ -26,9 +25,6 @@ await runService({
   shutdownTimeoutMs: SHUTDOWN_TIMEOUT_MS,
   main: async ({ config, logger, signal, onShutdown }) => {
     const metrics = createMetrics({ service: 'gateway' })
-    const redis = connectRedis(config.REDIS_URL, { name: 'rap-gateway', logger })
-    onShutdown('redis', () => redis.disconnect())
-
     const identity = await openPlatformIdentity({ config, kind: 'service', id: 'gateway', logger, metrics, signal })
     onShutdown('identity', () => identity.close())
     const files = config.GATEWAY_PLAINTEXT ? undefined : ownTlsFiles(config)
@@ -48,7 +44,6 @@ await runService({
     const gateway = await buildGateway({
       config,
       logger,
-      redis,
       metrics,
       platformCa: () => identity.material.ca,
       tls: config.GATEWAY_PLAINTEXT ? undefined : (watched?.material ?? publicOnly(identity.material)),
@@ -56,14 +51,16 @@ await runService({
       controlPlane,
     })
 
+    onShutdown('worker directory', () => gateway.directory.close())
+
     const health = await buildHealthServer({
       service: 'gateway',
       logger,
       metrics,
       draining: signal,
       ready: async () => ({
-        redis: (await redis.ping()) === 'PONG' ? 'ok' : 'not ready',
         identity: identity.status(),
+        workers: gateway.directory.status(),
         verification_keys: (await gateway.keys.ready()) ? 'ok' : 'not fetched',
       }),
     })

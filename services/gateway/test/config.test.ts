@@ -6,7 +6,7 @@ const BASE = {
   RAP_PLATFORM_CA_FILE: '/ca.pem',
   RAP_TLS_CERT_FILE: '/cert.pem',
   RAP_TLS_KEY_FILE: '/key.pem',
-  REDIS_URL: 'redis://127.0.0.1:6379/0',
+  CONTROL_PLANE_INTERNAL_URL: 'https://control-plane.rap.internal:8444',
   CONTROL_PLANE_JWKS_URL: 'https://rap.example/.well-known/jwks.json',
 }
 const load = (env: Record<string, string>) => loadConfig(configSchema, { ...BASE, ...env }, { check: checkConfig })

@@ -5,13 +5,13 @@ import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
 import { DATA_PLANE_PATH } from '@rap/data-plane-protocol'
 import { type Authority, createAuthority, type IssuedCertificate, issueCertificate, spiffeId } from '@rap/pki'
-import { connectRedis, createLogger, createMetrics, loadConfig, type Metrics, type Redis } from '@rap/service-kit'
-import { type RedisServer, startRedis, tempDir } from '@rap/testkit'
+import { createLogger, createMetrics, loadConfig, type Metrics } from '@rap/service-kit'
+import { tempDir } from '@rap/testkit'
 import { publicJwkOf, type SigningKey, signToken, type UnsignedClaims } from '@rap/token-claims'
-import root from 'tap'
 import { type ClientOptions, WebSocket, WebSocketServer } from 'ws'
 import { buildGateway, type Gateway, type GatewayDeps } from '../src/app.ts'
 import { checkConfig, configSchema } from '../src/config.ts'
+import { ControlPlaneStandIn } from './control-plane.ts'
 
 export const TRUST_DOMAIN = 'rap.internal'
 export const ISSUER = 'https://rap.internal/control-plane'
@@ -121,10 +121,19 @@ export interface WorkerStandIn {
 export async function workerStandIn(
   t: Teardown,
   tls: IssuedCertificate,
-  { id = randomUUID(), host = '127.0.0.1' }: { id?: string; host?: string } = {},
+  {
+    id = randomUUID(),
+    host = '127.0.0.1',
+    beforeUpgrade = async () => {},
+  }: { id?: string; host?: string; beforeUpgrade?: () => Promise<void> } = {},
 ): Promise<WorkerStandIn> {
   const server = createHttpsServer({ cert: tls.certificatePem, key: tls.keyPem })
-  const sockets = new WebSocketServer({ server, path: DATA_PLANE_PATH, perMessageDeflate: false })
+  const sockets = new WebSocketServer({
+    server,
+    path: DATA_PLANE_PATH,
+    perMessageDeflate: false,
+    verifyClient: (_info, done) => void beforeUpgrade().then(() => done(true)),
+  })
   const received: Message[] = []
   const connections: WebSocket[] = []
   const waiting: ((socket: WebSocket) => void)[] = []
@@ -175,16 +184,15 @@ export interface TestGateway {
   readonly url: string
   readonly ca: Authority
   readonly signing: SigningSet
-  readonly redis: Redis
-  readonly redisServer: RedisServer
+  readonly controlPlane: ControlPlaneStandIn
   readonly lines: string[]
   readonly metrics: Metrics
   readonly draining: AbortController
   readonly keySet: { readonly url: string; requests(): number }
   token(workerId: string, options?: Parameters<typeof tokenFor>[2]): Promise<string>
-  /** Puts a worker into the registry, as its heartbeat would. */
+  /** Puts a worker into the directory, and the gateway has read it. */
   register(workerId: string, publicUrl: string): Promise<void>
-  /** A worker with the certificate that it should have, in the registry. */
+  /** A worker with the certificate that it should have, in the directory. */
   worker(): Promise<WorkerStandIn>
   connect(): Promise<Client>
 }
@@ -192,39 +200,37 @@ export interface TestGateway {
 export interface StartOptions {
   readonly env?: Record<string, string>
   readonly bindTimeoutMs?: number
-  readonly controlPlane?: GatewayDeps['controlPlane']
-  /** For a test that stops Redis. */
-  readonly ownRedis?: boolean
+  readonly directoryTimes?: GatewayDeps['directoryTimes']
+  readonly publicCa?: string
+  /** Before the gateway asks for the first time. */
+  readonly prepare?: (controlPlane: ControlPlaneStandIn) => unknown
 }
 
 interface Common {
   readonly ca: Authority
   readonly signing: SigningSet
-  readonly redisServer: RedisServer
 }
 
-async function makeCommon(owner: Teardown): Promise<Common> {
-  const redisServer = await startRedis()
-  owner.teardown(() => redisServer.stop())
-  return { ca: await authority(), signing: await signingSet(), redisServer }
+async function makeCommon(): Promise<Common> {
+  return { ca: await authority(), signing: await signingSet() }
 }
 
 let made: Promise<Common> | undefined
 
-/** What the tests of one file share, since each start of it costs half a second. */
+/** What the tests of one file share. */
 function common(): Promise<Common> {
-  made ??= makeCommon(root)
+  made ??= makeCommon()
   return made
 }
 
-/** A gateway on a free port of loopback, with a real Redis and a key set that is served over TLS. */
+/** A gateway on a free port of loopback, with a control plane and a key set that are served over TLS. */
 export async function startGateway(
   t: Teardown,
-  { env = {}, bindTimeoutMs, controlPlane, ownRedis = false }: StartOptions = {},
+  { env = {}, bindTimeoutMs, directoryTimes = { intervalMs: 50 }, publicCa, prepare }: StartOptions = {},
 ): Promise<TestGateway> {
   const dir = tempDir('rap-gateway-')
   t.teardown(() => dir.remove())
-  const { ca, signing, redisServer } = ownRedis ? await makeCommon(t) : await common()
+  const { ca, signing } = await common()
   const caFile = join(dir.path, 'ca.pem')
   writeFileSync(caFile, ca.certificatePem)
   const tls = await certificate(ca, { uris: [spiffeId(TRUST_DOMAIN, 'service', 'gateway')] })
@@ -240,7 +246,7 @@ export async function startGateway(
       RAP_PLATFORM_CA_FILE: caFile,
       RAP_TLS_CERT_FILE: '/unused',
       RAP_TLS_KEY_FILE: '/unused',
-      REDIS_URL: redisServer.url,
+      CONTROL_PLANE_INTERNAL_URL: 'https://unused.example',
       CONTROL_PLANE_JWKS_URL: keySet.url,
       GATEWAY_DRAIN_SECONDS: '0',
       ...env,
@@ -254,34 +260,38 @@ export async function startGateway(
     fields: ['finding', 'ended_by'],
     destination: { write: line => lines.push(line) },
   })
-  const redis = connectRedis(redisServer.url, { name: 'rap-gateway-test', logger })
-  t.teardown(() => redis.disconnect())
+  const controlPlane = await ControlPlaneStandIn.start(t, ca)
+  await prepare?.(controlPlane)
   const draining = new AbortController()
   const metrics = createMetrics({ service: 'gateway' })
   const gateway = await buildGateway({
     config,
     logger,
-    redis,
     metrics,
     platformCa: () => ca.certificatePem,
     ...(config.GATEWAY_PLAINTEXT ? {} : { tls: { cert: tls.certificatePem, key: tls.keyPem } }),
     draining: draining.signal,
     ...(bindTimeoutMs !== undefined && { bindTimeoutMs }),
-    controlPlane,
+    controlPlane: await controlPlane.client(t, ca, logger),
+    directoryTimes,
+    ...(publicCa !== undefined && { publicCa }),
   })
   t.teardown(() => gateway.app.close())
+  t.teardown(() => gateway.directory.close())
   const address = await gateway.app.listen({ host: '127.0.0.1', port: 0 })
   const url = `${address.replace('http', 'ws')}${DATA_PLANE_PATH}`
   const register = async (workerId: string, publicUrl: string) => {
-    await redis.set(`rap:worker:${workerId}`, JSON.stringify({ worker_id: workerId, public_url: publicUrl }), 'EX', 60)
+    controlPlane.workers.set(workerId, { public_url: publicUrl, names: null })
+    await gateway.directory.refresh()
+    // One that was under way may have asked before.
+    await gateway.directory.refresh()
   }
   return {
     gateway,
     url,
     ca,
     signing,
-    redis,
-    redisServer,
+    controlPlane,
     lines,
     metrics,
     draining,

@@ -1,21 +1,17 @@
 import { randomUUID } from 'node:crypto'
 import { writeFileSync } from 'node:fs'
-import { createServer } from 'node:https'
 import { join } from 'node:path'
-import type { TLSSocket } from 'node:tls'
-import { type Authority, identityOfCertificate, spiffeId } from '@rap/pki'
-import { type RunningProcess, startProcess, startRedis, tempDir, waitFor } from '@rap/testkit'
+import { spiffeId } from '@rap/pki'
+import { type RunningProcess, startProcess, tempDir, waitFor } from '@rap/testkit'
 import t from 'tap'
+import { ControlPlaneStandIn } from './control-plane.ts'
 import {
   authority,
   bindWith,
   certificate,
-  closeServer,
   connect,
   keySetServer,
-  listen,
   signingSet,
-  type Teardown,
   TRUST_DOMAIN,
   tokenFor,
 } from './helper.ts'
@@ -33,9 +29,7 @@ t.test('the process starts from its environment, tells its addresses, becomes re
     return path
   }
   const keySet = await keySetServer(t, tls, await signingSet())
-  const controlPlane = await internalListener(t, ca)
-  const redis = await startRedis()
-  t.teardown(() => redis.stop())
+  const controlPlane = await ControlPlaneStandIn.start(t, ca)
   const gateway: RunningProcess = await startProcess({
     name: 'gateway',
     command: process.execPath,
@@ -49,7 +43,6 @@ t.test('the process starts from its environment, tells its addresses, becomes re
       RAP_TLS_CERT_FILE: file('cert.pem', tls.certificatePem),
       RAP_TLS_KEY_FILE: file('key.pem', tls.keyPem),
       RAP_PLATFORM_CA_FILE: file('ca.pem', ca.certificatePem),
-      REDIS_URL: redis.url,
       CONTROL_PLANE_JWKS_URL: keySet.url,
       CONTROL_PLANE_INTERNAL_URL: controlPlane.url,
     },
@@ -91,28 +84,7 @@ t.test('a wrong environment is told in one line for each variable, with exit cod
   })
   t.teardown(() => gateway.stop())
   t.same(await gateway.exited, { code: 78, signal: null })
-  for (const variable of ['GATEWAY_PORT', 'REDIS_URL', 'CONTROL_PLANE_JWKS_URL']) {
+  for (const variable of ['GATEWAY_PORT', 'CONTROL_PLANE_INTERNAL_URL', 'CONTROL_PLANE_JWKS_URL']) {
     t.match(gateway.log(), new RegExp(`^gateway: ${variable}: `, 'm'), variable)
   }
 })
-
-/** An internal listener with the control plane's identity, which takes platform certificates only. */
-async function internalListener(t: Teardown, ca: Authority) {
-  const tls = await certificate(ca, { uris: [spiffeId(TRUST_DOMAIN, 'service', 'control-plane')] })
-  const reports: { peer: string | undefined; path: string | undefined; body: unknown }[] = []
-  const options = { cert: tls.certificatePem, key: tls.keyPem, ca: ca.certificatePem, requestCert: true }
-  const server = createServer({ ...options, rejectUnauthorized: true }, async (request, response) => {
-    let text = ''
-    for await (const chunk of request) text += chunk
-    const peer = (request.socket as TLSSocket).getPeerX509Certificate()
-    reports.push({
-      peer: peer === undefined ? undefined : identityOfCertificate(peer),
-      path: request.url,
-      body: JSON.parse(text),
-    })
-    response.writeHead(204).end()
-  })
-  const port = await listen(server)
-  t.teardown(() => closeServer(server))
-  return { url: `https://127.0.0.1:${port}`, reports }
-}

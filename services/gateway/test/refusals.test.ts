@@ -125,18 +125,14 @@ t.test('pings do not keep an unbound connection open', async t => {
 })
 
 t.test('a worker that cannot be reached is told as such', async t => {
-  const gateway = await startGateway(t, { ownRedis: true })
+  const gateway = await startGateway(t)
   const unreachable = { code: 4502, reason: 'ERR_WORKER_UNREACHABLE' }
   const refuse = async (workerId: string) => await refusalOf(gateway, bindWith(await gateway.token(workerId)))
-  t.match(await refuse(randomUUID()), { ...unreachable, finding: 'worker_not_registered' })
+  t.match(await refuse(randomUUID()), { ...unreachable, finding: 'worker_not_in_directory' })
 
   const gone = randomUUID()
   await gateway.register(gone, `wss://127.0.0.1:${await freePort()}/data-plane/v1`)
   t.match(await refuse(gone), { ...unreachable, finding: 'ECONNREFUSED' })
-
-  const worker = await gateway.worker()
-  await gateway.redisServer.stop()
-  t.match(await refuse(worker.id), { ...unreachable, finding: 'registry_unavailable' })
 })
 
 t.test('a worker that takes the connection and says nothing is given up', async t => {
@@ -149,88 +145,81 @@ t.test('a worker that takes the connection and says nothing is given up', async 
   t.match(await refusalOf(gateway, bindWith(await gateway.token(id))), { code: 4502, finding: 'dial_timeout' })
 })
 
-t.test(
-  'a poisoned registry leads to no other host: nothing but the worker with its own certificate gets a byte',
-  async t => {
-    const gateway = await startGateway(t)
-    const id = randomUUID()
-    const otherId = randomUUID()
-    const { ca } = gateway
-    const past = new Date(Date.now() - 3_600_000)
-    const attackers: [string, WorkerStandIn, string][] = [
-      [
-        "another worker's certificate",
-        await workerStandIn(t, await certificate(ca, { uris: [workerUri(otherId)] })),
-        'wrong_identity',
-      ],
-      [
-        "a service's certificate",
-        await workerStandIn(t, await certificate(ca, { uris: [`spiffe://${TRUST_DOMAIN}/service/gateway`] })),
-        'wrong_identity',
-      ],
-      [
-        'another trust domain',
-        await workerStandIn(t, await certificate(ca, { uris: [`spiffe://evil.example/worker/${id}`] })),
-        'wrong_identity',
-      ],
-      ['no SPIFFE ID', await workerStandIn(t, await certificate(ca)), 'wrong_identity'],
-      [
-        'two identities',
-        await workerStandIn(t, await certificate(ca, { uris: [workerUri(otherId), workerUri(id)] })),
-        'wrong_identity',
-      ],
-      [
-        'the right identity by another authority',
-        await workerStandIn(t, await certificate(await authority('evil CA'), { uris: [workerUri(id)] })),
-        'SELF_SIGNED_CERT_IN_CHAIN',
-      ],
-      [
-        'the right identity for another host name',
-        await workerStandIn(
-          t,
-          await certificate(ca, { uris: [workerUri(id)], ipAddresses: ['192.0.2.1'], dnsNames: ['other.example'] }),
-        ),
-        'ERR_TLS_CERT_ALTNAME_INVALID',
-      ],
-      [
-        'an expired certificate',
-        await workerStandIn(
-          t,
-          await certificate(ca, { uris: [workerUri(id)], notAfter: new Date(Date.now() - 1000), now: past }),
-        ),
-        'CERT_HAS_EXPIRED',
-      ],
-    ]
-    for (const [name, attacker, finding] of attackers) {
-      await gateway.register(id, attacker.url)
-      const refused = await refusalOf(gateway, bindWith(await gateway.token(id)))
-      t.equal(refused.reason, 'ERR_WORKER_UNREACHABLE', name)
-      if (finding === 'SELF_SIGNED_CERT_IN_CHAIN') t.match(refused.finding, /^(SELF_SIGNED|UNABLE_TO)/, name)
-      else t.equal(refused.finding, finding, name)
-      t.equal(attacker.connections.length, 0, name)
-      t.equal(attacker.received.length, 0, name)
-    }
-  },
-)
+t.test('wherever a worker says that it is, nothing but the worker with its own certificate gets a byte', async t => {
+  const gateway = await startGateway(t)
+  const id = randomUUID()
+  const otherId = randomUUID()
+  const { ca } = gateway
+  const past = new Date(Date.now() - 3_600_000)
+  const attackers: [string, WorkerStandIn, string][] = [
+    [
+      "another worker's certificate",
+      await workerStandIn(t, await certificate(ca, { uris: [workerUri(otherId)] })),
+      'wrong_identity',
+    ],
+    [
+      "a service's certificate",
+      await workerStandIn(t, await certificate(ca, { uris: [`spiffe://${TRUST_DOMAIN}/service/gateway`] })),
+      'wrong_identity',
+    ],
+    [
+      'another trust domain',
+      await workerStandIn(t, await certificate(ca, { uris: [`spiffe://evil.example/worker/${id}`] })),
+      'wrong_identity',
+    ],
+    ['no SPIFFE ID', await workerStandIn(t, await certificate(ca)), 'wrong_identity'],
+    [
+      'two identities',
+      await workerStandIn(t, await certificate(ca, { uris: [workerUri(otherId), workerUri(id)] })),
+      'wrong_identity',
+    ],
+    [
+      'the right identity by another authority',
+      await workerStandIn(t, await certificate(await authority('evil CA'), { uris: [workerUri(id)] })),
+      'SELF_SIGNED_CERT_IN_CHAIN',
+    ],
+    [
+      'the right identity for another host name',
+      await workerStandIn(
+        t,
+        await certificate(ca, { uris: [workerUri(id)], ipAddresses: ['192.0.2.1'], dnsNames: ['other.example'] }),
+      ),
+      'ERR_TLS_CERT_ALTNAME_INVALID',
+    ],
+    [
+      'an expired certificate',
+      await workerStandIn(
+        t,
+        await certificate(ca, { uris: [workerUri(id)], notAfter: new Date(Date.now() - 1000), now: past }),
+      ),
+      'CERT_HAS_EXPIRED',
+    ],
+  ]
+  for (const [name, attacker, finding] of attackers) {
+    await gateway.register(id, attacker.url)
+    const refused = await refusalOf(gateway, bindWith(await gateway.token(id)))
+    t.equal(refused.reason, 'ERR_WORKER_UNREACHABLE', name)
+    if (finding === 'SELF_SIGNED_CERT_IN_CHAIN') t.match(refused.finding, /^(SELF_SIGNED|UNABLE_TO)/, name)
+    else t.equal(refused.finding, finding, name)
+    t.equal(attacker.connections.length, 0, name)
+    t.equal(attacker.received.length, 0, name)
+  }
+})
 
-t.test('a registry entry that is no URL of a data plane is refused without a dial', async t => {
+t.test('an address that is no URL of a data plane is refused without a dial', async t => {
   const gateway = await startGateway(t)
   const worker = await gateway.worker()
   const { port } = new URL(worker.url)
-  for (const entry of [
-    'not json',
-    'null',
-    '{}',
-    '{"public_url":7}',
-    `{"public_url":"ws://127.0.0.1:${port}/data-plane/v1"}`,
-    `{"public_url":"wss://127.0.0.1:${port}/other"}`,
-    `{"public_url":"wss://127.0.0.1:${port}/data-plane/v1?x=1"}`,
-    `{"public_url":"wss://user:word@127.0.0.1:${port}/data-plane/v1"}`,
-    `{"public_url":"wss://127.0.0.1:${port}/data-plane/v1","x":"${'x'.repeat(20_000)}"}`,
+  for (const url of [
+    'not a URL',
+    `ws://127.0.0.1:${port}/data-plane/v1`,
+    `wss://127.0.0.1:${port}/other`,
+    `wss://127.0.0.1:${port}/data-plane/v1?x=1`,
+    `wss://user:word@127.0.0.1:${port}/data-plane/v1`,
   ]) {
-    await gateway.redis.set(`rap:worker:${worker.id}`, entry)
+    await gateway.register(worker.id, url)
     const refused = await refusalOf(gateway, bindWith(await gateway.token(worker.id)))
-    t.equal(refused.finding, 'registry_entry_malformed', entry.slice(0, 60))
+    t.equal(refused.finding, 'worker_url_malformed', url)
   }
   t.equal(worker.connections.length, 0)
 })
@@ -248,11 +237,12 @@ t.test('a worker identity is checked on every connection, also after a good one'
 t.test('a new signing key is found, and made-up key ids do not become requests to the control plane', async t => {
   const gateway = await startGateway(t)
   const worker = await gateway.worker()
-  for (let attempt = 0; attempt < 10; attempt++) {
+  const madeUp = async () => {
     const token = await tokenFor({ ...gateway.signing, key: { ...gateway.signing.key, kid: randomUUID() } }, worker.id)
     t.match(await refusalOf(gateway, bindWith(token)), { finding: 'ERR_TOKEN_UNKNOWN_KEY' })
   }
-  t.ok(gateway.keySet.requests() <= 2, `${gateway.keySet.requests()} requests`)
+  await Promise.all(Array.from({ length: 20 }, madeUp))
+  t.ok(gateway.keySet.requests() <= 4, `${gateway.keySet.requests()} requests`)
 })
 
 t.test('without verification keys nobody gets through, and a stranger learns no more than ever', async t => {

@@ -76,6 +76,8 @@ export function gatewayEnv(wiring: Wiring, files: CertificateFiles): ServiceEnv 
   const { options, addresses } = wiring
   return {
     ...common(wiring, files),
+    // It knows workers by the word of the control plane alone.
+    REDIS_URL: undefined,
     GATEWAY_HOST: HOST,
     GATEWAY_PORT: String(addresses.ports.gateway),
     GATEWAY_PLAINTEXT: options.gateway === 'plaintext' ? 'true' : 'false',
