@@ -36,6 +36,8 @@ export interface RapErrorFacts {
   readonly currentVersion?: number | undefined
   /** The resolvers that ERR_MASTER_KEY_NOT_EVERYWHERE is about. */
   readonly missingOn?: readonly string[] | undefined
+  /** Certificates for which ERR_PLATFORM_CA_IN_USE keeps an authority. */
+  readonly certificatesInForce?: number | undefined
 }
 
 /**
@@ -57,6 +59,7 @@ export class RapError extends Error {
   readonly reason: string | undefined
   readonly currentVersion: number | undefined
   readonly missingOn: readonly string[] | undefined
+  readonly certificatesInForce: number | undefined
 
   constructor(code: RapError['code'], message: string, facts: RapErrorFacts = {}, options?: ErrorOptions) {
     super(message, options)
@@ -71,6 +74,7 @@ export class RapError extends Error {
     this.reason = facts.reason
     this.currentVersion = facts.currentVersion
     this.missingOn = facts.missingOn
+    this.certificatesInForce = facts.certificatesInForce
   }
 }
 

@@ -199,7 +199,7 @@ function matching(value: unknown, pattern: RegExp): string | undefined {
 /** A refusal without a problem document, as a proxy on the way may give, keeps its status under `ERR_HTTP_<status>`. */
 function problemOf(response: Response, body: unknown): RapError {
   const problem = (typeof body === 'object' && body !== null ? body : {}) as Record<string, unknown>
-  const retryAfter = Number(response.headers.get('retry-after') ?? Number.NaN)
+  const retryAfter = Number(response.headers.get('retry-after') ?? problem.retry_after_seconds ?? Number.NaN)
   const facts: RapErrorFacts = {
     status: response.status,
     detail: textOf(problem.detail),
@@ -210,6 +210,7 @@ function problemOf(response: Response, body: unknown): RapError {
     reason: matching(problem.reason, REASON_PATTERN),
     currentVersion: countOf(problem.current_version),
     missingOn: instancesOf(problem.missing_on),
+    certificatesInForce: countOf(problem.certificates_in_force),
   }
   const code = matching(problem.code, CODE_PATTERN) ?? `ERR_HTTP_${response.status}`
   return new RapError(code, textOf(problem.title) ?? `server answered ${response.status}`, facts)

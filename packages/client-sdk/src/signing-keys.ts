@@ -16,8 +16,11 @@ export const SigningKey = Type.Object({
   activated_at: nullable(Time),
   retiring_at: nullable(Time),
   retired_at: nullable(Time),
+  revoked_at: nullable(Time),
   /** Of `next`: when it has been published long enough to sign. */
-  signs_next_at: Type.Optional(nullable(Time)),
+  signs_next_at: Type.Optional(Time),
+  /** SubjectPublicKeyInfo, PEM, for workers that are given keys in a file; null once the key is out of use. */
+  public_key: nullable(Type.String({ maxLength: 8192 })),
 })
 export type SigningKey = Static<typeof SigningKey>
 
