@@ -52,7 +52,7 @@ export {
   PeerIdentityError,
   serverIdentityCheck,
 } from './internal-agent.ts'
-export { InternalClient, type InternalClientOptions, type InternalRequest } from './internal-client.ts'
+export { InternalClient, type InternalClientOptions, type InternalRequest, type Tagged } from './internal-client.ts'
 export { KEY_SET_COOLDOWN_MS, type RemoteKeySet, type RemoteKeySetOptions, remoteKeySet } from './key-set.ts'
 export { EXIT_CONFIG, type ReadyFields, runService, type ServiceContext, type ServiceDefinition } from './lifecycle.ts'
 export { createLogger, type Logger, type LoggerSettings } from './log.ts'
