@@ -37,8 +37,19 @@ const IDS = [
   'worker_id',
   'secret_ref',
 ] as const
-/** Details that say what was wrong. */
-const REASONS = ['reason', 'cause', 'finding', 'verification', 'limit', 'route', 'channel'] as const
+/** Details that say what was wrong, and with what. */
+const REASONS = [
+  'reason',
+  'cause',
+  'finding',
+  'verification',
+  'limit',
+  'route',
+  'channel',
+  'join_token_id',
+  'identity',
+  'thumbprint',
+] as const
 
 /**
  * Audit of refusals that somebody outside can cause at will: an `AuditThrottle` for each event and each standing, so that

@@ -265,10 +265,11 @@ t.test('a peer that goes wild does not fill the audit, and the audit says how fa
 })
 
 t.test('a flood of reports about strangers leaves room for those about attachments', async t => {
-  const worker = (await instance.worker()).start()
+  const labels = { pool: 'flooded' }
+  const worker = (await instance.worker({ labels })).start()
   const operator = await stand.user({ organizationId, role: 'operator' })
   const { body } = await instance.call(operator, 'POST', '/v1/sessions', {
-    body: { resource_id: await stand.resource(organizationId), dpop_jkt: 'A'.repeat(43) },
+    body: { resource_id: await stand.resource(organizationId, { labels }), dpop_jkt: 'A'.repeat(43) },
   })
   const report = (about: Record<string, unknown>) =>
     instance.internal(worker.peer, 'POST', '/internal/v1/audit-events', {

@@ -1,7 +1,7 @@
 import type { SpiffeKind } from '@rap/pki'
-import type { TransactionSql } from '@rap/service-kit'
+import { ProblemError, type Standing, type TransactionSql } from '@rap/service-kit'
 import type { SignedTrustBundle } from '@rap/trust-bundle'
-import { auditStranger, auditUser } from '../audit/write.ts'
+import { auditStranger, auditUser, eventOfStranger } from '../audit/write.ts'
 import type { Caller, Origin } from '../auth/caller.ts'
 import type { Context } from '../context.ts'
 import { problems } from '../errors.ts'
@@ -114,9 +114,11 @@ export async function enrol(
   deps: IssueDeps,
   { joinToken, csr: csrPem, origin }: { joinToken: string; csr: string; origin: Origin },
 ): Promise<Enrolled> {
+  let good: JoinTokenRow | undefined
   try {
     return await ctx.sql.begin(async tx => {
       const { token, identity } = await openToken(tx, joinToken)
+      good = token
       const csr = await csrOf(csrPem)
       refuseUsed(token, csr.keySha256)
       const issued = await issueCertificateFor(tx, deps, { identity, csr, reason: 'enrolment' })
@@ -138,9 +140,14 @@ export async function enrol(
       return { ...issued, identity, trustBundle: bundle.signed }
     })
   } catch (error) {
-    if (!(error instanceof RefusedEnrolment)) throw error
-    await auditRefusal(ctx, error, origin)
-    throw problems.ERR_ENROLMENT_REFUSED()
+    if (error instanceof RefusedEnrolment) {
+      await auditRefusal(ctx, origin, { ...error, code: 'ERR_ENROLMENT_REFUSED' })
+      throw problems.ERR_ENROLMENT_REFUSED()
+    }
+    if (error instanceof ProblemError && error.code.startsWith('ERR_CSR_')) {
+      await auditRefusal(ctx, origin, { reason: 'csr', token: good, code: error.code })
+    }
+    throw error
   }
 }
 
@@ -164,21 +171,30 @@ function refuseUsed(token: JoinTokenRow, keySha256: string): void {
   if (!isAgain) throw new RefusedEnrolment('used', token)
 }
 
-async function auditRefusal(ctx: Context, { reason, token }: RefusedEnrolment, origin: Origin): Promise<void> {
-  try {
-    await auditStranger(ctx.sql, origin, {
-      organization_id: null,
-      event: 'identity_enrolment_refused',
-      outcome: 'refused',
-      code: 'ERR_ENROLMENT_REFUSED',
-      details: {
-        reason,
-        ...(token !== undefined && { join_token_id: token.id, identity: `${token.kind}/${token.identity_id}` }),
-      },
-    })
-  } catch (error) {
-    ctx.logger.error({ event: 'audit_write_failed', err: error }, 'refused enrolment is not in the audit')
-  }
+interface Refused {
+  readonly code: string
+  readonly reason: TokenRefusal | 'csr'
+  readonly token: JoinTokenRow | undefined
+}
+
+async function auditRefusal(ctx: Context, origin: Origin, { code, reason, token }: Refused): Promise<void> {
+  const event = eventOfStranger(origin, {
+    organization_id: null,
+    event: 'identity_enrolment_refused',
+    outcome: 'refused',
+    code,
+    details: {
+      reason,
+      ...(token !== undefined && { join_token_id: token.id, identity: `${token.kind}/${token.identity_id}` }),
+    },
+  })
+  await ctx.refusals.report(event, standingOf(reason, token))
+}
+
+/** The holder of a good token who asks for more than it is for is not hidden by those who guess or come too late. */
+function standingOf(reason: Refused['reason'], token: JoinTokenRow | undefined): Standing {
+  if (token === undefined) return 'stranger'
+  return reason === 'csr' ? 'holder' : 'claimant'
 }
 
 /** Makes a token for somebody who calls the API. Throws as `makeJoinToken` does. */

@@ -1,4 +1,4 @@
-import { appendAuditEvent, type PeerIdentity, type Sql, type TransactionSql } from '@rap/service-kit'
+import { appendAuditEvent, type PeerIdentity, ProblemError, type Sql, type TransactionSql } from '@rap/service-kit'
 import type { Context } from '../context.ts'
 import { problems } from '../errors.ts'
 import type { Enrolled } from './enrol.ts'
@@ -37,15 +37,40 @@ export async function identityStatus(ctx: Context, peer: PeerIdentity): Promise<
   }
 }
 
+interface Renewal {
+  readonly csr: string
+  readonly requestId: string
+}
+
 /**
  * Gives the holder of a certificate the next one. Throws ProblemError as `identityStatus` does, ERR_CSR_INVALID,
  * ERR_CSR_NAMES, ERR_PLATFORM_CA_UNMANAGED. INVARIANT: identity and names are the register's.
  */
-export async function renewCertificate(
-  ctx: Context,
-  peer: PeerIdentity,
-  { csr: csrPem, requestId }: { csr: string; requestId: string },
-): Promise<Enrolled> {
+export async function renewCertificate(ctx: Context, peer: PeerIdentity, renewal: Renewal): Promise<Enrolled> {
+  try {
+    return await renew(ctx, peer, renewal)
+  } catch (error) {
+    // A holder that asks for more than its own is a mistake that somebody wants to know of, or an attack.
+    if (error instanceof ProblemError && error.code.startsWith('ERR_CSR_')) {
+      await ctx.refusals.report(
+        {
+          organization_id: null,
+          event: 'identity_renewal_refused',
+          actor: { kind: peer.kind, id: peer.id },
+          ...(peer.kind === 'worker' && { worker_id: peer.id }),
+          outcome: 'refused',
+          code: error.code,
+          request_id: renewal.requestId,
+          details: { thumbprint: peer.thumbprint },
+        },
+        'holder',
+      )
+    }
+    throw error
+  }
+}
+
+async function renew(ctx: Context, peer: PeerIdentity, { csr: csrPem, requestId }: Renewal): Promise<Enrolled> {
   const csr = await csrOf(csrPem)
   return await ctx.sql.begin(async tx => {
     const identity = activeIdentity(await lockIdentity(tx, peer.kind, peer.id), peer)
