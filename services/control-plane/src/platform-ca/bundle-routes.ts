@@ -2,7 +2,9 @@ import { commonProblems, type RapServer } from '@rap/service-kit'
 import { Type } from '@sinclair/typebox'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { Context } from '../context.ts'
+import { isKnown } from '../http/etag.ts'
 import { Nullable } from '../http/schemas.ts'
+import type { PublishedBundle } from './platform-ca.ts'
 import { findBundle } from './store.ts'
 
 /** How long the newest bundle may be kept without asking again, in seconds. */
@@ -64,18 +66,12 @@ export function trustBundleRoutes(app: RapServer, ctx: Context, prefix: '' | '/i
   )
 }
 
-type Sent = Pick<import('./platform-ca.ts').PublishedBundle, 'ref' | 'version' | 'certificates' | 'sha256' | 'signed'>
-
-/** RFC 9110 §13.1.2: nothing is sent again to whoever has it. */
 function send(
   { request, reply }: { request: FastifyRequest; reply: FastifyReply },
-  { ref, version, certificates, sha256, signed }: Sent,
+  { ref, version, certificates, sha256, signed }: PublishedBundle,
   cacheControl: string,
 ) {
-  const etag = `"${sha256}"`
-  reply.header('etag', etag).header('cache-control', cacheControl)
-  reply.header('cross-origin-resource-policy', 'cross-origin')
-  const known = (request.headers['if-none-match'] ?? '').split(',').map(tag => tag.trim().replace(/^W\//, ''))
-  if (known.includes(etag) || known.includes('*')) return reply.code(304).send() as never
+  reply.header('cache-control', cacheControl).header('cross-origin-resource-policy', 'cross-origin')
+  if (isKnown(request, reply, `"${sha256}"`)) return reply.code(304).send() as never
   return { ref, version, format: 'pem' as const, certificates, sha256, signed } as never
 }

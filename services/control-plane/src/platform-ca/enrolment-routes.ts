@@ -4,6 +4,7 @@ import { originOf } from '../auth/authenticate.ts'
 import type { Context } from '../context.ts'
 import { type Identify, peerOf, requirePeer } from '../http/peer.ts'
 import { Nullable, Time } from '../http/schemas.ts'
+import { TELLS_REVOKED } from '../revocation/tell.ts'
 import { type Enrolled, enrol } from './enrol.ts'
 import { MAX_JOIN_TOKEN_CHARACTERS } from './join-token.ts'
 import { identityStatus, renewCertificate } from './renew.ts'
@@ -63,6 +64,7 @@ export function internalIdentityRoutes(app: RapServer, ctx: Context, identify: I
     '/internal/v1/identity',
     {
       onRequest,
+      config: TELLS_REVOKED,
       schema: {
         response: {
           200: Type.Object({
@@ -81,7 +83,7 @@ export function internalIdentityRoutes(app: RapServer, ctx: Context, identify: I
 
   app.post(
     '/internal/v1/identity/certificates',
-    { onRequest, schema: { body: Type.Object({ csr: Csr }), response: { 200: Certificate } } },
+    { onRequest, config: TELLS_REVOKED, schema: { body: Type.Object({ csr: Csr }), response: { 200: Certificate } } },
     async request => {
       const renewed = await renewCertificate(ctx, peerOf(request), { csr: request.body.csr, requestId: request.id })
       return certificateView(ctx, renewed)

@@ -169,10 +169,12 @@ export async function insertCertificate(
       ${row.not_before}, ${row.not_after})`
 }
 
-/** The owner has a newer one from now on; nothing where it was not issued here. */
-export async function markReplaced(tx: TransactionSql, thumbprint: string): Promise<void> {
-  await tx`
-    update rap.issued_certificates set replaced_at = now() where thumbprint = ${thumbprint} and replaced_at is null`
+/** The owner has a newer one from now on. False where it had one before: an answer was lost, or there are two holders. */
+export async function markReplaced(tx: TransactionSql, thumbprint: string): Promise<boolean> {
+  const rows = await tx`
+    update rap.issued_certificates set replaced_at = now() where thumbprint = ${thumbprint} and replaced_at is null
+    returning serial`
+  return rows.length === 1
 }
 
 export async function findCertificate(db: Db, thumbprint: string): Promise<CertificateRow | undefined> {

@@ -75,7 +75,7 @@ async function renew(ctx: Context, peer: PeerIdentity, { csr: csrPem, requestId 
   return await ctx.sql.begin(async tx => {
     const identity = activeIdentity(await lockIdentity(tx, peer.kind, peer.id), peer)
     const issued = await issueCertificateFor(tx, ctx.platformCa.issuing, { identity, csr, reason: 'renewal' })
-    await markReplaced(tx, peer.thumbprint)
+    const isFirst = await markReplaced(tx, peer.thumbprint)
     const bundle = await newestBundle(tx)
     if (bundle === undefined) throw problems.ERR_PLATFORM_CA_UNMANAGED()
     await appendAuditEvent(tx, {
@@ -85,7 +85,13 @@ async function renew(ctx: Context, peer: PeerIdentity, { csr: csrPem, requestId 
       outcome: 'ok',
       request_id: requestId,
       ...(peer.kind === 'worker' && { worker_id: peer.id }),
-      details: { serial: issued.serial, thumbprint: issued.thumbprint, previous_thumbprint: peer.thumbprint },
+      details: {
+        serial: issued.serial,
+        thumbprint: issued.thumbprint,
+        previous_thumbprint: peer.thumbprint,
+        // A copy of the key that renews beside its owner shows itself here.
+        replaced_before: !isFirst,
+      },
     })
     return { ...issued, identity, trustBundle: bundle.signed }
   })

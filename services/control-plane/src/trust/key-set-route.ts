@@ -1,8 +1,8 @@
-import { createHash } from 'node:crypto'
 import type { RapServer } from '@rap/service-kit'
 import { JWKS_MAX_AGE_SECONDS } from '@rap/token-claims'
 import { Type } from '@sinclair/typebox'
 import type { Context } from '../context.ts'
+import { etagOf, isKnown } from '../http/etag.ts'
 
 const Jwk = Type.Object({
   kty: Type.Literal('RSA'),
@@ -30,18 +30,11 @@ export function keySetRoute(app: RapServer, ctx: Context): void {
     },
     async (request, reply) => {
       const set = await ctx.signing.keySet()
-      const etag = `"${createHash('sha256').update(JSON.stringify(set)).digest('base64url')}"`
-      reply.header('etag', etag).header('cache-control', `public, max-age=${JWKS_MAX_AGE_SECONDS}`)
+      reply.header('cache-control', `public, max-age=${JWKS_MAX_AGE_SECONDS}`)
       // It is public, and a page on another origin may check a token with it.
       reply.header('cross-origin-resource-policy', 'cross-origin')
-      if (isKnown(request.headers['if-none-match'], etag)) return reply.code(304).send(null)
+      if (isKnown(request, reply, etagOf(JSON.stringify(set)))) return reply.code(304).send(null)
       return set as never
     },
   )
-}
-
-/** RFC 9110 §13.1.2: the tags are compared without regard to weakness. */
-function isKnown(condition: string | undefined, etag: string): boolean {
-  const tags = (condition ?? '').split(',').map(tag => tag.trim().replace(/^W\//, ''))
-  return tags.includes(etag) || tags.includes('*')
 }

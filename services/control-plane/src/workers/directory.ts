@@ -1,4 +1,3 @@
-import { createHash } from 'node:crypto'
 import type { Sql } from '@rap/service-kit'
 
 /** Most workers of one platform; a directory that is cut would take the rest for revoked. */
@@ -38,9 +37,4 @@ export async function readDirectory(sql: Sql, trustMode: string): Promise<Direct
     trust_mode: trustMode,
     revoked_thumbprints: revoked.map(({ thumbprint }) => thumbprint),
   }
-}
-
-/** RFC 9110 §8.8.3, strong: over the bytes that are sent. */
-export function etagOf(text: string): string {
-  return `"${createHash('sha256').update(text).digest('base64url')}"`
 }

@@ -8,7 +8,8 @@ export interface EnrolledWorker {
   /** PEM of the newest certificate with its chain. */
   readonly certificate: string
   status(): Promise<Answer>
-  renew(csr?: string): Promise<Answer>
+  /** `from` is an earlier certificate. */
+  renew(csr?: string, from?: string): Promise<Answer>
   announce(publicUrl: string, labels?: Record<string, string>): Promise<Answer>
 }
 
@@ -28,8 +29,8 @@ export async function enrolWorker(
     body: { join_token: token.join_token, csr: csrPem },
   })
   let certificate: string = enrolled.body.certificate
-  const call = async (method: string, url: string, body?: unknown): Promise<Answer> => {
-    const thumbprint = certificateThumbprint(new X509Certificate(certificate).raw)
+  const call = async (method: string, url: string, body?: unknown, from = certificate): Promise<Answer> => {
+    const thumbprint = certificateThumbprint(new X509Certificate(from).raw)
     const headers = { 'x-test-thumbprint': thumbprint }
     return await instance.internal(`worker/${token.identity_id}`, method, url, {
       headers,
@@ -43,10 +44,15 @@ export async function enrolWorker(
       return certificate
     },
     status: () => call('GET', '/internal/v1/identity'),
-    async renew(csr) {
-      const answer = await call('POST', '/internal/v1/identity/certificates', {
-        csr: csr ?? (await createCsr({ commonName: token.identity_id })).csrPem,
-      })
+    async renew(csr, from) {
+      const answer = await call(
+        'POST',
+        '/internal/v1/identity/certificates',
+        {
+          csr: csr ?? (await createCsr({ commonName: token.identity_id })).csrPem,
+        },
+        from,
+      )
       if (answer.status === 200) certificate = answer.body.certificate
       return answer
     },

@@ -155,7 +155,11 @@ t.test('a renewal takes identity and names from the register, and a fresh key', 
   const before = new X509Certificate(worker.certificate)
   t.match((await worker.status()).body, { kind: 'worker', id: worker.id, state: 'active', renew_now: false })
   await stand.sql`update rap.identities set dns_names = array['worker-9.example'] where id = ${worker.id}`
+  const first = worker.certificate
   t.equal((await worker.renew()).status, 200)
+  t.match((await lastAudit())?.details, { replaced_before: false })
+  t.equal((await worker.renew(undefined, first)).status, 200)
+  t.match((await lastAudit())?.details, { replaced_before: true }, 'two who renew from one certificate are seen')
   const after = new X509Certificate(worker.certificate)
   t.match(after.subjectAltName, /^DNS:worker-9\.example, URI:/)
   t.not(
