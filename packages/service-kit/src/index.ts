@@ -72,7 +72,13 @@ export { healthFields, identityFields, issuerField, platformFields } from './pla
 export { connectPostgres, type PostgresOptions, type Sql, type TransactionSql } from './postgres.ts'
 export { type ErrorMapper, type RefusalHook, sendProblem, toProblem } from './problem-handler.ts'
 export { connectRedis, type Redis, type RedisSettings } from './redis.ts'
-export { RefusalAudit, type RefusalAuditOptions, type RefusalEvent, type Standing } from './refusal-audit.ts'
+export {
+  RefusalAudit,
+  type RefusalAuditOptions,
+  type RefusalEvent,
+  reportKnown,
+  type Standing,
+} from './refusal-audit.ts'
 export { type Revocation, Revocations, type RevocationsOptions, type RevokedPart } from './revocations.ts'
 export { scrubText } from './scrub.ts'
 export { Secret } from './secret.ts'

@@ -1,6 +1,7 @@
 import type { AuditEvent } from './audit.ts'
 import { AuditThrottle } from './audit-throttle.ts'
 import { addressKey } from './connection-limits.ts'
+import { ProblemError } from './errors.ts'
 import type { Logger } from './log.ts'
 import { Counter, Gauge, type Metrics } from './metrics.ts'
 
@@ -158,4 +159,18 @@ function withoutNames<E extends RefusalEvent>(event: E): E {
     ...('organization_id' in event && { organization_id: null }),
     ...('actor' in event && { actor: { kind: 'system', id: 'several' } }),
   } as E
+}
+
+/**
+ * Sends a report to the control plane, and where it does not know the attachment, once more without: a token may be signed
+ * right and name what is not in its database, and a report that is never taken would be tried for good.
+ */
+export async function reportKnown<E extends RefusalEvent>(report: E, send: (report: E) => Promise<void>): Promise<void> {
+  try {
+    await send(report)
+  } catch (error) {
+    if (!(error instanceof ProblemError) || error.code !== 'ERR_NOT_FOUND') throw error
+    const { attachment_id: _, session_id: __, ...rest } = report
+    await send({ ...rest, details: { ...rest.details, attachment_unknown: true } } as unknown as E)
+  }
 }
