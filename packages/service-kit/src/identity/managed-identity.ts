@@ -269,7 +269,7 @@ class ManagedIdentity implements PlatformIdentity {
     } catch (error) {
       if (isRevocation(error)) return this.#revoked()
       logger.warn({ event: 'identity_poll_failed', err: error }, 'no news of this identity from the control plane')
-      // A server that no held root vouches for may be one after a rotation that this service slept through.
+      // It refuses a certificate whose root was retired by force, and then bundles are what both sides still understand.
       if (!(error instanceof ProblemError) || error.status >= 500) await this.#catchUp()
     }
   }
@@ -279,13 +279,14 @@ class ManagedIdentity implements PlatformIdentity {
     await this.#take(await stepsOf(followTrustBundles(this.#held, newest, fetch)))
   }
 
+  /** Takes newer bundles from the public listener: a root that is no longer published is not trusted here for long. */
   async #catchUp(): Promise<void> {
-    const { config, times } = this.#parts
+    const { config, times, logger } = this.#parts
     if (config.CONTROL_PLANE_URL === undefined) return
     try {
       await this.#take(await catchUp(this.#held, { baseUrl: config.CONTROL_PLANE_URL, now: times.now }))
-    } catch {
-      // What kept the poll from its answer has been logged, and most likely it is the same.
+    } catch (error) {
+      logger.debug({ event: 'trust_bundle_not_followed', err: error }, 'no newer trust bundle')
     }
   }
 

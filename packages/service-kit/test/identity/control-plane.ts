@@ -123,9 +123,9 @@ export class TestControlPlane {
   async stage(): Promise<void> {
     const now = new Date()
     const number = this.#generations.length + 1
-    const made = await createRoot({ name: `root ${number}`, days: 30, now })
+    const made = await createRoot({ name: `root ${number}`, days: 100, now })
     const root = await openAuthority(made.certificatePem, made.privateKey)
-    const below = await createIntermediate({ root, name: `issuing ${number}`, days: 20, now })
+    const below = await createIntermediate({ root, name: `issuing ${number}`, days: 90, now })
     const intermediate = await openAuthority(below.certificatePem, below.privateKey)
     const older = this.#generations.at(-1)?.root
     const cross =
@@ -194,6 +194,13 @@ export class TestControlPlane {
     const portOf = async (app: RapServer, port: number) =>
       Number(new URL(await app.listen({ host: '127.0.0.1', port })).port)
     this.#ports = [await portOf(this.#public, publicPort), await portOf(this.#internal, internalPort)]
+  }
+
+  /** Listens where another one has listened. */
+  async takePlaceOf(other: TestControlPlane): Promise<void> {
+    await this.stop()
+    this.#ports = other.#ports
+    await this.listen()
   }
 
   async stop(): Promise<void> {
