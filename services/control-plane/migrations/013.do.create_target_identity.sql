@@ -35,9 +35,9 @@ create table rap.target_certificates (
     check (cardinality(names) <= 32 and octet_length(array_to_string(names, '')) <= 8192),
   not_before timestamptz not null,
   not_after timestamptz not null,
-  -- DER, the leaf first.
-  chain bytea[] not null constraint target_certificates_chain_bound check (
-    cardinality(chain) between 1 and 6 and octet_length(array_to_string(chain::text[], '')) <= 90112),
+  -- Base64 DER, the leaf first.
+  chain text[] not null constraint target_certificates_chain_bound check (
+    cardinality(chain) between 1 and 6 and octet_length(array_to_string(chain, '')) <= 57344),
   -- Where the target was when it showed this, as the resource named it.
   address text not null constraint target_certificates_address_bound check (char_length(address) <= 300),
   first_seen_at timestamptz not null default now(),

@@ -92,6 +92,19 @@ const ROUTES: Record<string, Route> = {
     permission: 'resources.manage',
     prepare: async () => ({ url: `/v1/resources/${await stand.resource(organizationId)}` }),
   },
+  'GET target identity': {
+    method: 'GET',
+    permission: 'resources.manage',
+    prepare: async () => ({ url: `/v1/resources/${await stand.resource(organizationId)}/target-identity` }),
+  },
+  'POST target identity': {
+    method: 'POST',
+    permission: 'resources.manage',
+    prepare: async () => ({
+      url: `/v1/resources/${await stand.resource(organizationId)}/target-identity`,
+      body: { action: 'stage', sha256: 'a'.repeat(64) },
+    }),
+  },
   'PUT secret': {
     method: 'PUT',
     permission: 'secrets.write',

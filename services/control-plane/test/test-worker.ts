@@ -13,6 +13,10 @@ export class TestWorker {
   readonly url: string
   readonly assignments: ClaimsOf<'assignment'>[] = []
   reaction: Reaction = 'ready'
+  /** What the target shows, base64 DER, the leaf first: reported before the reaction, as a worker does. */
+  shows: readonly string[] | undefined
+  /** The worker's own judgement over it: the code of its refusal. */
+  judge: (assignment: ClaimsOf<'assignment'>) => string | undefined = () => undefined
   readonly #instance: Instance
   readonly #labels: Record<string, string>
   readonly #maxSessions: number
@@ -94,6 +98,20 @@ export class TestWorker {
       nowSeconds: Math.floor(Date.now() / 1000),
     })
     this.assignments.push(assignment)
+    if (this.shows !== undefined) {
+      const code = this.judge(assignment)
+      const answer = await this.show(assignment.attachment_id, {
+        mode: assignment.target.certificate_verification_mode,
+        certificates: this.shows,
+        ...(code !== undefined && { code }),
+      })
+      const refused: string | null = answer.body.code
+      if (refused !== null) {
+        const failure = { code: refused, title: 'Refused' }
+        await this.report(assignment.attachment_id, { state: 'failed', failure })
+        return
+      }
+    }
     if (this.reaction === 'silent') return
     const body = this.reaction === 'ready' ? { state: 'ready' } : { state: 'failed', failure: this.reaction.failure }
     await this.report(assignment.attachment_id, body)
@@ -101,6 +119,15 @@ export class TestWorker {
 
   async report(attachmentId: string, body: Record<string, unknown>): Promise<Answer> {
     return await this.#instance.internal(this.peer, 'POST', `/internal/v1/attachments/${attachmentId}/state`, { body })
+  }
+
+  async show(attachmentId: string, body: Record<string, unknown>): Promise<Answer> {
+    return await this.#instance.internal(
+      this.peer,
+      'POST',
+      `/internal/v1/attachments/${attachmentId}/target-certificate`,
+      { body },
+    )
   }
 
   async bind(token: string, overrides: Record<string, unknown> = {}, instance = this.#instance): Promise<Answer> {

@@ -11,8 +11,8 @@ export const MAX_CERTIFICATE_CHARACTERS = Math.ceil(MAX_SERVER_CERTIFICATE_BYTES
 
 /** What a target showed. */
 export interface ShownCertificate extends ServerCertificate {
-  /** DER, the leaf first. */
-  readonly chain: readonly Buffer[]
+  /** Base64 DER, the leaf first. */
+  readonly chain: readonly string[]
 }
 
 /**
@@ -27,30 +27,26 @@ export function readShown(base64: readonly string[]): ShownCertificate {
     throw problems.ERR_TARGET_CERTIFICATE_INVALID()
   }
   try {
-    return { ...readServerCertificate(leaf), chain }
+    return { ...readServerCertificate(leaf), chain: chain.map(der => der.toString('base64')) }
   } catch (cause) {
     if (cause instanceof PkiError) throw problems.ERR_TARGET_CERTIFICATE_INVALID({ cause })
     throw cause
   }
 }
 
-/** PEM of a chain as it is kept (RFC 7468 §5.1). */
-export function pemOf(chain: readonly Uint8Array[]): string {
-  return chain
-    .map(der => {
-      const lines =
-        Buffer.from(der)
-          .toString('base64')
-          .match(/.{1,64}/g) ?? []
-      return `-----BEGIN CERTIFICATE-----\n${lines.join('\n')}\n-----END CERTIFICATE-----\n`
-    })
-    .join('')
+/** PEM of certificates that are kept as base64 DER (RFC 7468 §5.1). */
+export function pemOf(chain: readonly string[]): string {
+  const blocks = chain.map(base64 => {
+    const lines = base64.match(/.{1,64}/g) ?? []
+    return `-----BEGIN CERTIFICATE-----\n${lines.join('\n')}\n-----END CERTIFICATE-----\n`
+  })
+  return blocks.join('')
 }
 
 /** True where the certificate is signed with its own key; it may say so of itself and be shown as what it is. */
-export function isSelfSigned(leaf: Uint8Array): boolean {
+export function isSelfSigned(base64: string): boolean {
   try {
-    const certificate = new X509Certificate(leaf)
+    const certificate = new X509Certificate(Buffer.from(base64, 'base64'))
     return certificate.verify(certificate.publicKey)
   } catch {
     return false

@@ -29,7 +29,8 @@ export interface CertificateRow {
   readonly names: string[]
   readonly not_before: Date
   readonly not_after: Date
-  readonly chain: Buffer[]
+  /** Base64 DER, the leaf first. */
+  readonly chain: string[]
   readonly first_seen_at: Date
   readonly last_seen_at: Date
   readonly times_seen: number
@@ -106,7 +107,7 @@ export async function pruneRetired(tx: TransactionSql, resourceId: string): Prom
       order by decided_at desc offset ${KEPT_RETIRED})`
 }
 
-/** Newest first; the chains are read one by one with `findCertificate`. */
+/** Newest first. */
 export async function listCertificates(db: Db, resourceId: string): Promise<CertificateRow[]> {
   return await db<CertificateRow[]>`
     select ${certificateColumns(db)} from rap.target_certificates c join rap.workers w on w.id = c.worker_id
@@ -163,7 +164,7 @@ export async function recordSight(tx: TransactionSql, sight: Sight): Promise<boo
     insert into rap.target_certificates as c (resource_id, fingerprint_sha256, spki_sha256, subject, issuer, names, not_before,
       not_after, chain, address, worker_id, attachment_id, accepted_at, refused_code)
     values (${resource.id}, ${shown.fingerprintSha256}, ${shown.spkiSha256}, ${shown.subject}, ${shown.issuer},
-      ${shown.names as string[]}, ${shown.notBefore}, ${shown.notAfter}, ${shown.chain as Buffer[]}, ${resource.address},
+      ${shown.names as string[]}, ${shown.notBefore}, ${shown.notAfter}, ${shown.chain as string[]}, ${resource.address},
       ${workerId}, ${attachmentId}, case when ${countsAsAccepted} then now() end, ${code ?? null})
     on conflict (resource_id, fingerprint_sha256) do update
       set chain = excluded.chain, address = excluded.address, worker_id = excluded.worker_id,

@@ -32,7 +32,9 @@ const SeenCertificate = Type.Object({
   names: Type.Array(Type.String()),
   not_before: Time,
   not_after: Time,
-  chain_pem: Type.String({ description: 'The leaf first, then its issuers as far as the worker got them; nothing in it is verified' }),
+  chain_pem: Type.String({
+    description: 'The leaf first, then its issuers as far as the worker got them; nothing in it is verified',
+  }),
   first_seen_at: Time,
   last_seen_at: Time,
   times_seen: Type.Integer(),
@@ -84,7 +86,7 @@ export async function targetIdentityView(sql: Sql, resource: ResourceRow) {
     ca: row?.authorities
       ? {
           certificates: describeAuthorities(row.authorities),
-          certificates_pem: pemOf(row.authorities.map(text => Buffer.from(text, 'base64'))),
+          certificates_pem: pemOf(row.authorities),
           enrolled_at: row.authorities_at?.toISOString() ?? '',
           enrolled_by: row.authorities_by,
         }
@@ -122,7 +124,7 @@ function pinView({ kind, sha256, keeps_others, decided_at, decided_by }: Pin) {
 }
 
 function seenView(row: CertificateRow, { pins, metadataPins }: TargetIdentity) {
-  const [leaf = Buffer.alloc(0)] = row.chain
+  const [leaf = ''] = row.chain
   return {
     fingerprint_sha256: row.fingerprint_sha256,
     spki_sha256: row.spki_sha256,
