@@ -6,6 +6,7 @@ import {
   crossSign,
   type NewAuthority,
   openAuthority,
+  PkiError,
   type SigningAuthority,
 } from '@rap/pki'
 import type { Sql, TransactionSql } from '@rap/service-kit'
@@ -128,13 +129,10 @@ export async function stageGeneration(deps: CaDeps, options: StepOptions = {}): 
     const generation = (all.at(-1)?.generation ?? 0) + 1
     const signer = await openRoot(deps.keys, active, options.rootKey)
     const root = await newRoot(deps, { generation, keepRootKey: options.keepRootKey })
-    const crossCertificate = await crossSign({
-      issuer: signer,
-      certificatePem: root.certificatePem,
-      now: deps.now(),
-    })
+    const crossCertificate = await crossed(signer, root.certificatePem, deps.now())
     await insertGeneration(tx, deps, { generation, state: 'staged', root, crossCertificate })
-    return await publish(tx, deps, { roots: [active.root_certificate, root.certificatePem], signer })
+    const published = await publish(tx, deps, { roots: [active.root_certificate, root.certificatePem], signer })
+    return { ...published, cross_certificate: crossCertificate !== null }
   })
 }
 
@@ -259,6 +257,16 @@ async function newRoot(
     privateKey.fill(0)
   }
   return { certificatePem, authority, privateKey: null }
+}
+
+/** Null where an imported root has no room below it: then clients must have followed before the new generation issues. */
+async function crossed(issuer: SigningAuthority, certificatePem: string, now: Date): Promise<string | null> {
+  try {
+    return await crossSign({ issuer, certificatePem, now })
+  } catch (error) {
+    if (error instanceof PkiError && error.code === 'ERR_PKI_PATH_LENGTH') return null
+    throw error
+  }
 }
 
 async function insertGeneration(

@@ -1,4 +1,5 @@
 import { createPrivateKey, generateKeyPairSync, X509Certificate } from 'node:crypto'
+import { createAuthority } from '@rap/pki'
 import type { ProblemError } from '@rap/service-kit'
 import { firstTrustBundle, followTrustBundles } from '@rap/trust-bundle'
 import t from 'tap'
@@ -7,6 +8,7 @@ import type { PlatformCa } from '../../src/platform-ca/platform-ca.ts'
 import {
   activateGeneration,
   foundPlatformCa,
+  importPlatformCa,
   renewIntermediate,
   retireGeneration,
   rollBackGeneration,
@@ -123,6 +125,17 @@ t.test('the root of an offline key signs nothing without it', async t => {
   await t.rejects(stageGeneration(steps, { rootKey: foreign }), { code: 'ERR_PKI_INVALID_KEY' })
   await stageGeneration(steps, { rootKey: der })
   t.strictSame(await states(at), ['1 active', '2 staged'])
+})
+
+t.test('an imported root without room for a cross-certificate is rotated without one', async t => {
+  const at = await stand.freshDatabase()
+  const steps = stepsOf(at.platformCa())
+  const root = await createAuthority({ name: 'path length 1', days: 100, now: new Date() })
+  const rootKey = createPrivateKey(root.keyPem).export({ type: 'pkcs8', format: 'der' })
+  await importPlatformCa(steps, { rootPem: root.certificatePem, rootKey, storeRootKey: true })
+  await stageGeneration(steps)
+  t.equal((await listAuthorities(at.sql))[1]?.cross_certificate, null)
+  t.match((await at.audit(null)).at(-1)?.details, { cross_certificate: false, bundle_ref: 'rap-platform-ca:v2' })
 })
 
 t.test('a step that cannot keep the key of its root is undone', async t => {
