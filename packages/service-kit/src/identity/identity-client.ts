@@ -28,11 +28,18 @@ export type IdentityStatus = Static<typeof IdentityStatus>
 export const PublishedBundle = Type.Object({ version: Type.Integer({ minimum: 0 }), signed: Type.Unknown() })
 export type PublishedBundle = Static<typeof PublishedBundle>
 
-const REVOKED: ReadonlySet<string> = new Set(['ERR_WORKER_REVOKED', 'ERR_IDENTITY_REVOKED'])
+/** What the control plane says to a holder that it has turned away, and what that means for people. */
+const REVOKED: Readonly<Record<string, string>> = {
+  __proto__: null as never,
+  ERR_WORKER_REVOKED: 'revoked by the control plane; this machine can join again as a new worker',
+  ERR_IDENTITY_REVOKED: 'revoked by the control plane',
+  ERR_CERTIFICATE_REVOKED:
+    'the certificate was revoked by the control plane; empty RAP_IDENTITY_DIR and put a new join token into RAP_JOIN_TOKEN_FILE',
+}
 
-/** True for the control plane's word that this identity has been taken back. */
-export function isRevocation(error: unknown): boolean {
-  return error instanceof ProblemError && error.status === 403 && REVOKED.has(error.code)
+/** The control plane's word that this identity, or its certificate, has been taken back; undefined for every other error. */
+export function revocationOf(error: unknown): string | undefined {
+  return error instanceof ProblemError && error.status === 403 ? REVOKED[error.code] : undefined
 }
 
 /** An answer in form; throws IdentityError UNREACHABLE for anything else. */

@@ -5,7 +5,7 @@ import { ProblemError } from '../errors.ts'
 import type { Logger } from '../log.ts'
 import { catchUp, type EnrolmentOptions, stepsOf } from './enrolment.ts'
 import { enrolOnce, enrolPatiently, type FirstCertificateOptions } from './first-certificate.ts'
-import { IdentityClient, isRevocation } from './identity-client.ts'
+import { IdentityClient, revocationOf } from './identity-client.ts'
 import type { IdentityConfig } from './identity-config.ts'
 import { IdentityError } from './identity-error.ts'
 import { IdentityMetrics } from './identity-metrics.ts'
@@ -120,6 +120,8 @@ class ManagedIdentity implements PlatformIdentity {
   /** Told to renew before the time: from when on, by the monotonic clock. */
   #renewFrom: number | undefined
   readonly #writes: PendingWrites
+  /** In words, once it is. */
+  #revocation: string | undefined
   #failures = 0
   #trouble: string | undefined
   #nextTryAt = 0
@@ -173,7 +175,7 @@ class ManagedIdentity implements PlatformIdentity {
   status(): string {
     const now = this.#parts.times.now()
     const { notBefore, notAfter } = this.#certificate
-    if (this.isRevoked) return 'revoked by the control plane'
+    if (this.#revocation !== undefined) return this.#revocation
     const unusable = whyUnusable(this.#stored, now)
     if (unusable !== undefined) return `${unusable}; ${REMEDY}`
     if (now < notBefore) return `certificate begins at ${iso(notBefore)}; is the clock of this machine right?`
@@ -267,7 +269,7 @@ class ManagedIdentity implements PlatformIdentity {
       if (!status.renew_now) this.#renewFrom = undefined
       else this.#renewFrom ??= performance.now() + times.random() * times.renewNowSpreadMs
     } catch (error) {
-      if (isRevocation(error)) return this.#revoked()
+      if (this.#isRevocation(error)) return
       logger.warn({ event: 'identity_poll_failed', err: error }, 'no news of this identity from the control plane')
       // It refuses a certificate whose root was retired by force, and then bundles are what both sides still understand.
       if (!(error instanceof ProblemError) || error.status >= 500) await this.#catchUp()
@@ -311,7 +313,7 @@ class ManagedIdentity implements PlatformIdentity {
       logger.info({ event: 'identity_renewed', ...describe(certificate) }, 'identity renewed')
       await this.#changed()
     } catch (error) {
-      if (isRevocation(error)) return this.#revoked()
+      if (this.#isRevocation(error)) return
       this.#failed(error)
       logger.warn(
         {
@@ -382,12 +384,16 @@ class ManagedIdentity implements PlatformIdentity {
     metrics.renewal('failed')
   }
 
-  #revoked(): void {
+  /** Takes a revocation for what it is: the end. False for every other error. */
+  #isRevocation(error: unknown): boolean {
+    this.#revocation = revocationOf(error)
+    if (this.#revocation === undefined) return false
     this.#parts.logger.error(
-      { event: 'identity_revoked', id: this.id, kind: this.kind },
-      'this identity has been revoked',
+      { event: 'identity_revoked', id: this.id, kind: this.kind, reason: this.#revocation },
+      'revoked',
     )
     this.#listeners.revoked()
+    return true
   }
 
   async #changed(): Promise<void> {
