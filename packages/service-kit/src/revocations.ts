@@ -179,6 +179,8 @@ function refusalOf(
     event: 'revoked_peer_refused',
     actor: { kind: peer.kind, id: peer.id },
     worker_id: peer.kind === 'worker' ? peer.id : undefined,
+    // Whoever fills an event up from a URL stops here.
+    resource_id: undefined,
     outcome: 'refused',
     code: 'ERR_MTLS_IDENTITY',
     details: { ...details, thumbprint: peer.thumbprint },

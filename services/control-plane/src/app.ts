@@ -34,7 +34,7 @@ import { identityRoutes } from './platform-ca/identity-routes.ts'
 import type { PlatformCa } from './platform-ca/platform-ca.ts'
 import { portalRoutes } from './portal/routes.ts'
 import { resourceRoutes } from './resources/routes.ts'
-import { RefusedPeers } from './revocation/audit.ts'
+import { auditRevokedPeers } from './revocation/audit.ts'
 import { listRevocations } from './revocation/register.ts'
 import { revocationRoutes } from './revocation/routes.ts'
 import type { ResolverPort } from './secrets/resolver.ts'
@@ -103,7 +103,6 @@ export async function buildApp(config: Config, deps: AppDeps): Promise<ControlPl
   const refusals = openRefusals(sql, logger, deps.metrics)
   const revocations = new Revocations({ load: () => listRevocations(sql), logger })
   await revocations.start()
-  const refusedPeers = new RefusedPeers(sql, logger)
   const context: Context = {
     config,
     production: isProduction(config.APP_ENV),
@@ -121,7 +120,7 @@ export async function buildApp(config: Config, deps: AppDeps): Promise<ControlPl
     signal,
   }
   const publicApp = await buildPublicApp(context, deps)
-  const internalApp = await buildInternalApp(context, deps, refusedPeers)
+  const internalApp = await buildInternalApp(context, deps)
   return {
     context,
     publicApp,
@@ -135,7 +134,6 @@ export async function buildApp(config: Config, deps: AppDeps): Promise<ControlPl
       await refusals.close()
       await events.close()
       revocations.close()
-      await refusedPeers.close()
     },
   }
 }
@@ -190,14 +188,14 @@ async function buildPublicApp(ctx: Context, deps: AppDeps): Promise<RapServer> {
   return app
 }
 
-async function buildInternalApp(ctx: Context, deps: AppDeps, refusedPeers: RefusedPeers): Promise<RapServer> {
+async function buildInternalApp(ctx: Context, deps: AppDeps): Promise<RapServer> {
   const app = await buildServer({
     service: 'control-plane',
     logger: ctx.logger,
     tls: deps.internalTls,
     trustDomain: ctx.config.RAP_TRUST_DOMAIN,
     revocations: ctx.revocations,
-    onRefusal: refusedPeers.report,
+    onRefusal: auditRevokedPeers(ctx),
     metrics: deps.metrics,
     healthRoutes: false,
     bodyLimitBytes: INTERNAL_BODY_LIMIT_BYTES,

@@ -17,6 +17,7 @@ import { addMasterKeyRoutes } from './master-keys/routes.ts'
 import { auditRefusal, openRefusals } from './refusals.ts'
 import { admission, type Limits } from './resolve/rate-limit.ts'
 import { addResolveRoute } from './resolve/routes.ts'
+import { openRevocations } from './revocations.ts'
 import type { KeyWrapPort } from './secrets/key-wrap.ts'
 import { addSecretRoutes } from './secrets/routes.ts'
 import { addStrangerRules } from './strangers.ts'
@@ -48,17 +49,21 @@ export interface AppOptions {
 
 /**
  * The resolver's server: HTTPS for holders of a platform certificate, each route for one kind of them.
- * INVARIANT: a handshake without a client certificate of the platform CA fails, so no route sees a stranger.
+ * INVARIANT: a handshake without a client certificate of the platform CA fails, so no route sees a stranger; and every
+ * route refuses whom the control plane has revoked.
  */
 export async function buildApp(options: AppOptions): Promise<RapServer> {
   const { logger, metrics, sql, redis, limits, now = () => new Date() } = options
   const refusals = openRefusals(sql, { logger, metrics, windowMs: options.auditWindowMs })
+  const revocations = openRevocations(sql, logger)
+  await revocations.start()
   const app = await buildServer({
     service: 'secret-resolver',
     logger,
     metrics,
     tls: { ...options.tls, requireClientCertificate: true },
     trustDomain: options.trustDomain,
+    revocations,
     bodyLimitBytes: BODY_LIMIT_BYTES,
     healthRoutes: false,
     mapError: error =>
@@ -69,7 +74,10 @@ export async function buildApp(options: AppOptions): Promise<RapServer> {
     onRefusal: (problem, request) => auditRefusal(refusalEvent(problem, request), { sql, refusals }),
   })
   // After the last request, and while the database is there.
-  app.addHook('onClose', () => refusals.close())
+  app.addHook('onClose', async () => {
+    revocations.close()
+    await refusals.close()
+  })
   app.addHook('onError', async (_request, reply, error) => {
     const seconds = (error as Partial<ProblemError>).extras?.retry_after_seconds
     if (typeof seconds === 'number') reply.header('retry-after', seconds)

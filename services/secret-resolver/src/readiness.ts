@@ -2,7 +2,7 @@ import type { ReadyCheck, Redis, Sql } from '@rap/service-kit'
 import type { KeyWrapPort } from './secrets/key-wrap.ts'
 
 /** The control plane's tables that this service reads; it writes to its audit function and to nothing else of it. */
-const NEEDED_TABLES = ['resources', 'remote_sessions', 'session_attachments', 'workers']
+const NEEDED_TABLES = ['resources', 'remote_sessions', 'session_attachments', 'workers', 'revocations']
 
 export interface ReadinessDeps {
   readonly sql: Sql

@@ -10,6 +10,7 @@ import { START, selectSecretOf, WRAPPED_TABLES } from '../src/master-keys/rewrap
 import * as masterKeys from '../src/master-keys/store.ts'
 import { readyCheck } from '../src/readiness.ts'
 import { readState, selectMetadataPayload, spendToken, sweepJtis } from '../src/resolve/place.ts'
+import { listRevocations } from '../src/revocations.ts'
 import {
   activeSealingJwk,
   eraseOldSealingKeys,
@@ -70,6 +71,15 @@ await superuser`
   insert into rap.workers (id, name, public_url, certificate_thumbprint)
   select gen_random_uuid(), 'worker', 'wss://worker.example.test/data-plane/v1', ${'A'.repeat(43)}
   from generate_series(1, 2000)`
+await superuser`
+  insert into rap.platform_authorities (generation, state, root_certificate, intermediate_certificate, intermediate_wrapped_key)
+  values (1, 'active', '', '', '{}')`
+await superuser`
+  insert into rap.identities (kind, id, name) select 'service', 's' || n, 'service' from generate_series(1, 2000) as n`
+await superuser`
+  insert into rap.issued_certificates (serial, kind, identity_id, generation, thumbprint, reason, not_before, not_after)
+  select to_hex(n), 'service', 's' || n, 1, lpad(n::text, 43, 'A'), 'enrolment', now(), now() + interval '1 day'
+  from generate_series(1, 2000) as n`
 await superuser`vacuum analyze`
 
 function nodesOf(plan: Plan): Plan[] {
@@ -172,6 +182,14 @@ t.test('every query of a request is answered by an index', async t => {
   await usesIndexes(t, 'selectActiveSealingKey', selectActiveSealingKey, ['sealing_keys_one_active'])
   await usesIndexes(t, 'selectOpeningKey', sql => selectOpeningKey(sql, 'A'.repeat(43), new Date()), [
     'sealing_keys_pkey',
+  ])
+})
+
+t.test('the register of revocations, which is read each second, is read by its indexes', async t => {
+  await usesIndexes(t, 'listRevocations', listRevocations, [
+    'workers_revoked',
+    'identities_revoked',
+    'issued_certificates_revoked',
   ])
 })
 

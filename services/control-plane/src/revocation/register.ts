@@ -100,6 +100,14 @@ export async function markCertificateRevoked(
   return row
 }
 
+/** Takes back what an identity holds, since it may be registered again; the number of certificates that would be valid. */
+export async function markCertificatesRevoked(tx: TransactionSql, kind: string, id: string): Promise<number> {
+  const rows = await tx`
+    update rap.issued_certificates set revoked_at = now()
+    where kind = ${kind} and identity_id = ${id} and revoked_at is null and not_after > now() returning serial`
+  return rows.length
+}
+
 /** True where this certificate was taken back; a renewal with it would bring the thief a new one. */
 export async function isCertificateRevoked(db: Db, thumbprint: string): Promise<boolean> {
   const rows = await db`

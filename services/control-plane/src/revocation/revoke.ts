@@ -10,6 +10,7 @@ import {
   findRevoked,
   lockOpenJoinTokens,
   markCertificateRevoked,
+  markCertificatesRevoked,
   markIdentityRevoked,
   markWorkerRevoked,
   type RevokedCertificate,
@@ -22,6 +23,7 @@ export interface Consequences {
   readonly join_tokens_deleted: number
 }
 
+const CONTROL_PLANE = 'control-plane'
 const NOTHING: Consequences = { sessions_failed: 0, join_tokens_deleted: 0 }
 
 /**
@@ -54,10 +56,14 @@ export async function revokeWorker(ctx: Context, caller: Caller, id: string): Pr
 }
 
 /**
- * Revokes the identity of a service until an owner registers it again. Throws ProblemError ERR_NOT_FOUND for one that is
- * not registered.
+ * Revokes the identity of a service until an owner registers it again, and what it holds for good: a stolen certificate does
+ * not come back with the name. Throws ProblemError ERR_NOT_FOUND for one that is not registered, and ERR_CONFLICT for the
+ * control plane itself, which nobody could bring back.
  */
 export async function revokeService(ctx: Context, caller: Caller, id: string): Promise<RevokedIdentity & Consequences> {
+  if (id === CONTROL_PLANE) {
+    throw commonProblems.ERR_CONFLICT({ detail: 'The control plane cannot revoke itself; revoke the certificate.' })
+  }
   const revoked = await ctx.sql.begin(async tx => {
     await lockOpenJoinTokens(tx, 'service', id)
     const identity = await markIdentityRevoked(tx, { kind: 'service', id, userId: caller.id })
@@ -66,7 +72,11 @@ export async function revokeService(ctx: Context, caller: Caller, id: string): P
     await auditCaller(tx, caller, {
       organization_id: null,
       event: 'service_revoked',
-      details: { identity: `service/${id}`, ...consequences },
+      details: {
+        identity: `service/${id}`,
+        certificates: await markCertificatesRevoked(tx, 'service', id),
+        ...consequences,
+      },
     })
     return { ...identity, ...consequences }
   })
