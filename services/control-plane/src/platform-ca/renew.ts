@@ -1,6 +1,7 @@
 import { appendAuditEvent, type PeerIdentity, ProblemError, type Sql, type TransactionSql } from '@rap/service-kit'
 import type { Context } from '../context.ts'
 import { problems } from '../errors.ts'
+import { isCertificateRevoked } from '../revocation/register.ts'
 import type { Enrolled } from './enrol.ts'
 import { csrOf, issueCertificateFor } from './issue.ts'
 import { findCertificate, findIdentity, type IdentityRow, lockIdentity, markReplaced } from './register.ts'
@@ -74,6 +75,8 @@ async function renew(ctx: Context, peer: PeerIdentity, { csr: csrPem, requestId 
   const csr = await csrOf(csrPem)
   return await ctx.sql.begin(async tx => {
     const identity = activeIdentity(await lockIdentity(tx, peer.kind, peer.id), peer)
+    // Also in the second before every instance knows of it: the thief would have a certificate that nobody has revoked.
+    if (await isCertificateRevoked(tx, peer.thumbprint)) throw problems.ERR_CERTIFICATE_REVOKED()
     const issued = await issueCertificateFor(tx, ctx.platformCa.issuing, { identity, csr, reason: 'renewal' })
     const isFirst = await markReplaced(tx, peer.thumbprint)
     const bundle = await newestBundle(tx)
