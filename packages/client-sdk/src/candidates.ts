@@ -33,7 +33,7 @@ export class RapPathError extends RapError {
 
   constructor(code: 'ERR_NO_CANDIDATE' | 'ERR_NO_PATH', message: string, trace: Trace) {
     super(code, message, {
-      detail: trace.toString().slice(0, 2000),
+      detail: trace.explain().slice(0, 2000),
       remedy:
         code === 'ERR_NO_CANDIDATE'
           ? 'Ask an administrator for a trusted certificate on the workers, or for a gateway.'

@@ -65,7 +65,7 @@ export const JoinToken = Type.Object({
   expires_at: Time,
   used_at: nullable(Time),
   deleted_at: nullable(Time),
-  state: Type.Union(['open', 'used', 'expired', 'deleted'].map(state => Type.Literal(state))),
+  state: Type.Union((['open', 'used', 'expired', 'deleted'] as const).map(state => Type.Literal(state))),
 })
 export type JoinToken = Static<typeof JoinToken>
 const JoinTokenPage = page(JoinToken)

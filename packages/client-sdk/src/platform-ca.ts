@@ -13,11 +13,11 @@ const authority = { subject: Name, sha256: Name, not_after: Time }
 export const CaGeneration = Type.Object({
   generation: Count,
   /** `staged` is published and issues nothing, `active` issues, `superseded` is still published, `retired` no more. */
-  state: Type.Union(['staged', 'active', 'superseded', 'retired'].map(state => Type.Literal(state))),
+  state: Type.Union((['staged', 'active', 'superseded', 'retired'] as const).map(state => Type.Literal(state))),
   root: Type.Object({
     ...authority,
     /** Where the root's private key is: wrapped in the database, kept elsewhere, or gone. */
-    key: Type.Union(['wrapped', 'elsewhere', 'none'].map(place => Type.Literal(place))),
+    key: Type.Union((['wrapped', 'elsewhere', 'none'] as const).map(place => Type.Literal(place))),
   }),
   intermediate: Type.Object(authority),
   /** Certificates that it has issued and that are valid now. */

@@ -11,7 +11,7 @@ const Time = Type.String({ maxLength: 64 })
 export const SigningKey = Type.Object({
   kid: Name,
   /** `next` is published ahead, `active` signs, `retiring` is published until its last token has ended, the others no more. */
-  state: Type.Union(['next', 'active', 'retiring', 'retired', 'revoked'].map(state => Type.Literal(state))),
+  state: Type.Union((['next', 'active', 'retiring', 'retired', 'revoked'] as const).map(state => Type.Literal(state))),
   created_at: Time,
   activated_at: nullable(Time),
   retiring_at: nullable(Time),

@@ -92,7 +92,7 @@ t.test('a person can ask for one path', async t => {
   t.throws(() => rank([gateway(GATEWAY)], { path: 'direct' }), { code: 'ERR_NO_CANDIDATE' })
 })
 
-t.test('no candidate at all is an error with the trace in words', async t => {
+t.test('no candidate at all is an error that says why', async t => {
   t.throws(() => rank([]), { name: 'RapPathError', code: 'ERR_NO_CANDIDATE' })
   const error = (() => {
     try {
@@ -101,6 +101,6 @@ t.test('no candidate at all is an error with the trace in words', async t => {
       return caught as { detail: string; remedy: string }
     }
   })() as { detail: string; remedy: string }
-  t.equal(error.detail, `+0ms direct_worker_wss ${WORKER}: skipped: not_production_trusted`)
+  t.equal(error.detail, 'No way to the desktop was found: the worker is not trusted for production.')
   t.ok(error.remedy)
 })

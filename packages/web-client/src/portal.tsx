@@ -6,6 +6,7 @@ import { LoginPage } from './auth/login-page.tsx'
 import { KeysPage } from './keys/keys-page.tsx'
 import { ResourcePage } from './resources/resource-page.tsx'
 import { ResourcesPage } from './resources/resources-page.tsx'
+import { TrustPage } from './trust/trust-page.tsx'
 
 // The RDP client is several megabytes of WebAssembly: it is fetched when a desktop is opened, not before.
 const DesktopPage = lazy(() => import('./desktop/desktop-page.tsx'))
@@ -30,6 +31,9 @@ export function Portal() {
         <Route path="/resources/:id">{({ id }) => <ResourcePage key={id} id={id} />}</Route>
         <Route path="/secret-keys">
           <KeysPage />
+        </Route>
+        <Route path="/trust">
+          <TrustPage />
         </Route>
         <Route path="/resources/:id/desktop">{({ id }) => <DesktopPage resourceId={id} />}</Route>
         <Route path="/sessions/:id">{({ id }) => <DesktopPage sessionId={id} />}</Route>

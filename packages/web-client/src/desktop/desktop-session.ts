@@ -1,4 +1,11 @@
-import type { RapClient, RdCleanPathTarget, Session, SessionWithAttachment } from '@rap/client-sdk'
+import {
+  type RapClient,
+  RapPathError,
+  type RdCleanPathTarget,
+  type Session,
+  type SessionWithAttachment,
+  type Trace,
+} from '@rap/client-sdk'
 import { type Explanation, explain } from '../auth/auth.tsx'
 import { describeIronError, type IronDesktop, type Size, showDesktop } from './iron.ts'
 
@@ -19,6 +26,8 @@ export interface Ending extends Omit<Explanation, 'code'> {
   readonly failed: boolean
   readonly canResume: boolean
   readonly sessionId?: string | undefined
+  /** How a way was looked for; undefined where it did not come to that. */
+  readonly trace?: Trace | undefined
 }
 
 /** What to open: a new session on a resource, or one that lives already. */
@@ -44,6 +53,8 @@ export async function openDesktop(
   const size = sizeOf(host)
   let session: Session | undefined
   let reached = false
+  let trace: Trace | undefined
+  const end = (ending: Ending) => show({ step: 'ended', ending: { ...ending, trace } })
   try {
     show({ step: 'starting' })
     session =
@@ -58,6 +69,7 @@ export async function openDesktop(
     }
     show({ step: 'connecting', session: opened })
     const path = await opened.rdCleanPath()
+    trace = path.trace
     const desktop = await showDesktop(host, path, size)
     reached = true
     signal.addEventListener('abort', () => desktop.ui.shutdown(), { once: true })
@@ -67,9 +79,10 @@ export async function openDesktop(
     }
     show({ step: 'connected', session: opened, path, desktop })
     await desktop.ended
-    show({ step: 'ended', ending: await endingOf(rap, opened) })
+    end(await endingOf(rap, opened))
   } catch (error) {
-    show({ step: 'ended', ending: await failureOf(rap, session, error, reached) })
+    if (error instanceof RapPathError) trace = error.trace
+    end(await failureOf(rap, session, error, reached))
   }
 }
 

@@ -1,5 +1,8 @@
-import { Button, Center, Code, Group, Paper, Stack, Text, Title } from '@mantine/core'
+import { Button, Center, Code, Collapse, Group, Paper, Stack, Text, Title } from '@mantine/core'
+import { useDisclosure } from '@mantine/hooks'
+import type { Trace } from '@rap/client-sdk'
 import type { DesktopTarget, Ending } from './desktop-session.ts'
+import { WhyThisWay } from './why-this-way.tsx'
 
 interface EndedPanelProps {
   readonly ending: Ending
@@ -38,6 +41,7 @@ export function EndedPanel({ ending, target, onOpen, onLeave }: EndedPanelProps)
             <Code>{ending.code}</Code>
             {ending.requestId !== undefined && <> · request {ending.requestId}</>}
           </Text>
+          {ending.trace !== undefined && <Reached trace={ending.trace} />}
           <Group justify="end">
             <Button variant="default" onClick={onLeave}>
               All desktops
@@ -49,5 +53,28 @@ export function EndedPanel({ ending, target, onOpen, onLeave }: EndedPanelProps)
         </Stack>
       </Paper>
     </Center>
+  )
+}
+
+/** How the desktop was reached, or why it was not: on request. */
+function Reached({ trace }: { trace: Trace }) {
+  const [opened, { toggle }] = useDisclosure(false)
+  return (
+    <div>
+      <Button
+        size="compact-sm"
+        variant="subtle"
+        px={0}
+        onClick={toggle}
+        aria-expanded={opened}
+        aria-controls="reached"
+        data-testid="why"
+      >
+        {trace.toJSON().path === null ? 'Why was there no way?' : 'How was it reached?'}
+      </Button>
+      <Collapse expanded={opened} id="reached">
+        <WhyThisWay trace={trace} />
+      </Collapse>
+    </div>
   )
 }

@@ -1,4 +1,4 @@
-import { ActionIcon, Badge, Button, Code, Group, HoverCard, Menu, Text, Tooltip } from '@mantine/core'
+import { ActionIcon, Badge, Button, Group, Menu, Popover, Text, Tooltip } from '@mantine/core'
 import { useFullscreenElement } from '@mantine/hooks'
 import {
   IconArrowLeft,
@@ -13,6 +13,7 @@ import { type RefObject, useState } from 'react'
 import { useAuth } from '../auth/auth.tsx'
 import type { DesktopState } from './desktop-session.ts'
 import { SCREEN_SCALE } from './iron.ts'
+import { WhyThisWay } from './why-this-way.tsx'
 
 const STEPS = {
   starting: { label: 'Signing in', color: 'yellow' },
@@ -165,34 +166,30 @@ export function Toolbar({ name, state, page, onLeave }: ToolbarProps) {
   )
 }
 
-/** Which way the desktop takes, and on a closer look why. */
-function PathBadge({ path }: { path: Extract<DesktopState, { step: 'connected' }>['path'] }) {
-  const direct = path.path === 'direct'
+/** Which way the desktop takes, and on request why. */
+function PathBadge({ path: { path, trace } }: { path: Extract<DesktopState, { step: 'connected' }>['path'] }) {
+  const direct = path === 'direct'
+  const name = direct ? 'Direct' : 'Gateway'
   return (
-    <HoverCard width={420} shadow="md">
-      <HoverCard.Target>
+    <Popover width={460} shadow="md" position="bottom-start" trapFocus returnFocus>
+      <Popover.Target>
         <Badge
           component="button"
           type="button"
           variant="light"
           color={direct ? 'green' : 'blue'}
+          style={{ cursor: 'pointer', flex: 'none' }}
+          aria-label={`${name}: why?`}
           data-testid="path"
-          data-path={path.path}
+          data-path={path}
         >
-          {direct ? 'Direct' : 'Gateway'}
+          {name}
         </Badge>
-      </HoverCard.Target>
-      <HoverCard.Dropdown>
-        <Text size="sm">
-          {direct
-            ? 'This browser talks to the worker itself.'
-            : 'This desktop comes through the gateway. The direct way was not open to this browser:'}
-        </Text>
-        <Code block mt="xs" style={{ whiteSpace: 'pre-wrap', overflowWrap: 'anywhere' }}>
-          {path.trace.toString()}
-        </Code>
-      </HoverCard.Dropdown>
-    </HoverCard>
+      </Popover.Target>
+      <Popover.Dropdown maw="calc(100vw - 16px)">
+        <WhyThisWay trace={trace} />
+      </Popover.Dropdown>
+    </Popover>
   )
 }
 

@@ -2,8 +2,8 @@ import { Badge, Code, Group, Paper, Stack, Text } from '@mantine/core'
 import type { MasterKey } from '@rap/client-sdk'
 import type { ReactNode } from 'react'
 import { Moment } from '../shell/moment.tsx'
+import { Section } from '../shell/section.tsx'
 import { counted } from './explain-key.ts'
-import { Step } from './step.tsx'
 
 const STATES = {
   active: { label: 'Active', color: 'green', order: 0 },
@@ -15,7 +15,7 @@ const STATES = {
 export function KeyList({ keys }: { keys: readonly MasterKey[] }) {
   const sorted = keys.toSorted((a, b) => STATES[a.state].order - STATES[b.state].order)
   return (
-    <Step
+    <Section
       title="Master keys"
       explanation="The active key wraps what is new, an available one still opens what it has wrapped, and a retired one wraps nothing any more."
     >
@@ -25,7 +25,7 @@ export function KeyList({ keys }: { keys: readonly MasterKey[] }) {
           <KeyItem key={key.key_id} masterKey={key} />
         ))}
       </Stack>
-    </Step>
+    </Section>
   )
 }
 

@@ -1,12 +1,12 @@
 import { Code, Text } from '@mantine/core'
 import type { ResolverInstance } from '@rap/client-sdk'
 import { Moment } from '../shell/moment.tsx'
-import { Step } from './step.tsx'
+import { Section } from '../shell/section.tsx'
 
 /** The resolvers that run: a key becomes active only when each of them has its source. */
 export function ResolverList({ instances }: { instances: readonly ResolverInstance[] }) {
   return (
-    <Step
+    <Section
       title="Running resolvers"
       explanation="A key becomes active only when every one of them has its source; each reads its configuration again within seconds."
     >
@@ -16,6 +16,6 @@ export function ResolverList({ instances }: { instances: readonly ResolverInstan
           <Code>{name}</Code> has {sources.length === 0 ? 'no key' : sources.join(', ')} · seen <Moment at={seen_at} />
         </Text>
       ))}
-    </Step>
+    </Section>
   )
 }

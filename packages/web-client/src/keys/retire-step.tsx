@@ -1,9 +1,9 @@
 import { Button, Code, Group, Stack, Text } from '@mantine/core'
 import type { MasterKey } from '@rap/client-sdk'
 import { useState } from 'react'
+import { Section } from '../shell/section.tsx'
 import { whyNotRetired } from './explain-key.ts'
 import { RetireDialog } from './retire-dialog.tsx'
-import { Step } from './step.tsx'
 
 interface RetireStepProps {
   readonly keys: readonly MasterKey[]
@@ -15,7 +15,7 @@ export function RetireStep({ keys, onChanged }: RetireStepProps) {
   const [retiring, setRetiring] = useState<MasterKey>()
   const candidates = keys.filter(({ state }) => state !== 'retired')
   return (
-    <Step
+    <Section
       title="3. Retire"
       explanation="Ends a key that nothing is wrapped with any more; afterwards its material may be destroyed where it lives."
     >
@@ -46,6 +46,6 @@ export function RetireStep({ keys, onChanged }: RetireStepProps) {
       {retiring !== undefined && (
         <RetireDialog masterKey={retiring} onClose={() => setRetiring(undefined)} onChanged={onChanged} />
       )}
-    </Step>
+    </Section>
   )
 }

@@ -3,8 +3,8 @@ import type { MasterKey, Rewrap } from '@rap/client-sdk'
 import { useState } from 'react'
 import { type Explanation, useAuth } from '../auth/auth.tsx'
 import { Moment } from '../shell/moment.tsx'
+import { Section } from '../shell/section.tsx'
 import { counted, explainKey } from './explain-key.ts'
-import { Step } from './step.tsx'
 
 interface RewrapStepProps {
   readonly keys: readonly MasterKey[]
@@ -36,7 +36,7 @@ export function RewrapStep({ keys, last, onChanged }: RewrapStepProps) {
   }
 
   return (
-    <Step
+    <Section
       title="2. Re-wrap"
       explanation="Wraps with the active key what older keys have wrapped; the secrets themselves are not opened, and a run that is interrupted goes on by itself."
       failure={failure}
@@ -58,7 +58,7 @@ export function RewrapStep({ keys, last, onChanged }: RewrapStepProps) {
           {last !== undefined && <Finished rewrap={last} />}
         </>
       )}
-    </Step>
+    </Section>
   )
 }
 

@@ -3,8 +3,8 @@ import { notifications } from '@mantine/notifications'
 import type { MasterKeyList } from '@rap/client-sdk'
 import { useState } from 'react'
 import { type Explanation, useAuth } from '../auth/auth.tsx'
+import { Section } from '../shell/section.tsx'
 import { explainKey } from './explain-key.ts'
-import { Step } from './step.tsx'
 
 interface RotateStepProps {
   readonly list: MasterKeyList
@@ -36,7 +36,7 @@ export function RotateStep({ list: { items, sources, instances }, onChanged }: R
   }
 
   return (
-    <Step
+    <Section
       title="1. Rotate"
       explanation="Makes the newest key of a source the active one: it wraps what is written from now on, and what older keys have wrapped stays readable."
       failure={failure}
@@ -69,6 +69,6 @@ export function RotateStep({ list: { items, sources, instances }, onChanged }: R
           their configuration again within seconds.
         </Text>
       )}
-    </Step>
+    </Section>
   )
 }

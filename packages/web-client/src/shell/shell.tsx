@@ -1,5 +1,5 @@
 import { AppShell, Avatar, Container, Group, Menu, Select, Text, Title, UnstyledButton } from '@mantine/core'
-import { IconDeviceDesktop, IconKey, IconLogout } from '@tabler/icons-react'
+import { IconDeviceDesktop, IconKey, IconLogout, IconShieldLock } from '@tabler/icons-react'
 import type { ReactNode } from 'react'
 import { Link } from 'wouter'
 import { useAuth } from '../auth/auth.tsx'
@@ -50,6 +50,11 @@ export function Shell({ children }: { children: ReactNode }) {
                   {me?.platform_role === 'owner' && (
                     <Menu.Item component={Link} href="/secret-keys" leftSection={<IconKey size={16} aria-hidden />}>
                       Secret keys
+                    </Menu.Item>
+                  )}
+                  {me?.platform_role === 'owner' && (
+                    <Menu.Item component={Link} href="/trust" leftSection={<IconShieldLock size={16} aria-hidden />}>
+                      Trust
                     </Menu.Item>
                   )}
                   <Menu.Item leftSection={<IconLogout size={16} aria-hidden />} onClick={() => void logout()}>

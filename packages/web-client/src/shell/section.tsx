@@ -1,9 +1,9 @@
 import { Card, Stack, Text, Title } from '@mantine/core'
 import type { ReactNode } from 'react'
 import type { Explanation } from '../auth/auth.tsx'
-import { FailureAlert } from '../shell/failure-alert.tsx'
+import { FailureAlert } from './failure-alert.tsx'
 
-interface StepProps {
+interface SectionProps {
   readonly title: string
   /** What it does, in a sentence. */
   readonly explanation: string
@@ -11,8 +11,8 @@ interface StepProps {
   readonly children: ReactNode
 }
 
-/** One step of a change of the master key. */
-export function Step({ title, explanation, failure, children }: StepProps) {
+/** One part of a page: what it is, what went wrong with it, and what it shows. */
+export function Section({ title, explanation, failure, children }: SectionProps) {
   return (
     <Card withBorder component="section" aria-label={title}>
       <Stack gap="sm">
