@@ -17,7 +17,7 @@ import type { FastifyRequest } from 'fastify'
 import type { Config } from './config.ts'
 import { DataPlane } from './data-plane.ts'
 import { type GatewayMetrics, gatewayMetrics } from './gateway-metrics.ts'
-import { RefusalReporter, type RefusedBind } from './refusal-reporter.ts'
+import { RefusalReporter } from './refusal-reporter.ts'
 import { CLOSE_TIMEOUT_MS } from './worker-dial.ts'
 import { WorkerDirectory } from './worker-directory.ts'
 
@@ -37,6 +37,8 @@ export interface GatewayDeps {
   readonly publicCa?: string | Buffer
   /** To the control plane's internal listener. */
   readonly controlPlane: Pick<InternalClient, 'request' | 'requestTagged'>
+  /** Window of counted refusals, in milliseconds; that of `RefusalAudit` when absent. */
+  readonly auditWindowMs?: number
   /** Default: those of the directory, in milliseconds. */
   readonly directoryTimes?: { readonly intervalMs?: number; readonly usableMs?: number }
 }
@@ -76,6 +78,13 @@ export async function buildGateway(deps: GatewayDeps): Promise<Gateway> {
     onPoll: outcome => metrics.directoryPolls.inc({ outcome }),
     ...deps.directoryTimes,
   })
+  const reporter = new RefusalReporter({
+    client: deps.controlPlane,
+    logger,
+    metrics: deps.metrics,
+    onOutcome: outcome => metrics.auditReports.inc({ outcome }),
+    windowMs: deps.auditWindowMs,
+  })
   const dataPlane = new DataPlane({
     directory,
     keys,
@@ -88,7 +97,7 @@ export async function buildGateway(deps: GatewayDeps): Promise<Gateway> {
     metrics,
     limits,
     bindTimeoutMs: deps.bindTimeoutMs ?? BIND_TIMEOUT_MS,
-    reportRefusal: refusalReporting(deps.controlPlane, metrics),
+    reportRefusal: refused => reporter.report(refused),
   })
   const app = await buildServer({
     service: 'gateway',
@@ -111,21 +120,11 @@ export async function buildGateway(deps: GatewayDeps): Promise<Gateway> {
       closeTimeout: CLOSE_TIMEOUT_MS,
     } as object,
   })
+  // When the last connection is gone, what is counted of refusals is reported.
+  app.addHook('onClose', () => reporter.close())
   addDataPlaneRoute(app, { dataPlane, limits, draining, metrics })
   await directory.start()
   return { app, keys, directory, drain: () => drain(dataPlane, config.GATEWAY_DRAIN_SECONDS * 1000) }
-}
-
-function refusalReporting(
-  controlPlane: GatewayDeps['controlPlane'],
-  metrics: GatewayMetrics,
-): (refused: RefusedBind) => void {
-  const reporter = new RefusalReporter({
-    client: controlPlane,
-    now: () => performance.now(),
-    onOutcome: outcome => metrics.auditReports.inc({ outcome }),
-  })
-  return refused => reporter.report(refused)
 }
 
 interface RouteDeps {

@@ -36,7 +36,7 @@ export function gatewayMetrics({ registry }: Metrics) {
     }),
     auditReports: new Counter({
       name: 'rap_gateway_audit_reports_total',
-      help: 'Reports of refused binds to the control plane, by outcome; dropped ones were over the bound',
+      help: 'Reports of refused binds to the control plane, by outcome; what failed is reported again',
       labelNames: ['outcome'] as const,
       registers,
     }),

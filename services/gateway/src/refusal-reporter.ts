@@ -1,10 +1,12 @@
-import type { InternalClient } from '@rap/service-kit'
-
-/** Reports in a minute; the control plane takes 300 of one peer. */
-const REPORTS_PER_MINUTE = 120
-/** Reports that may be under way at once: a slow control plane must not pile them up here. */
-const MAX_RUNNING = 8
-const MINUTE_MS = 60_000
+import {
+  type AuditDetails,
+  type InternalClient,
+  type Logger,
+  type Metrics,
+  RefusalAudit,
+  reportKnown,
+  type Standing,
+} from '@rap/service-kit'
 
 /** A refused bind, for the audit. INVARIANT: names and ids only, never a token. */
 export interface RefusedBind {
@@ -18,68 +20,70 @@ export interface RefusedBind {
 
 export interface RefusalReporterOptions {
   readonly client: Pick<InternalClient, 'request'>
-  /** Monotonic clock, in milliseconds. */
-  readonly now: () => number
-  readonly onOutcome: (outcome: 'sent' | 'failed' | 'dropped') => void
+  readonly logger: Logger
+  readonly metrics: Metrics
+  /** Of each report that was made. */
+  readonly onOutcome: (outcome: 'sent' | 'failed') => void
+  /** Default: that of `RefusalAudit`. */
+  readonly windowMs?: number | undefined
+}
+
+interface Report {
+  readonly event: 'data_plane_bind_refused'
+  readonly code?: string
+  readonly attachment_id?: string
+  readonly request_id?: string
+  readonly details: AuditDetails
 }
 
 /**
- * Tells the control plane of refused binds (`data_plane_bind_refused`), since nobody else sees what the gateway turns away.
- * Bounded, so that a flood of strangers is neither a flood of audit rows nor a queue in memory; what is dropped is counted.
+ * Tells the control plane of refused binds (`data_plane_bind_refused`), since nobody else sees what the gateway turns away:
+ * the first of a kind by themselves, the rest counted, so that a flood of strangers is neither one of rows nor a queue in
+ * memory. What the control plane does not take now is counted too, and reported again.
  */
 export class RefusalReporter {
-  readonly #options: RefusalReporterOptions
-  #windowStart = Number.NEGATIVE_INFINITY
-  #inWindow = 0
-  #running = 0
+  readonly #audit: RefusalAudit<Report>
 
-  constructor(options: RefusalReporterOptions) {
-    this.#options = options
+  constructor({ client, logger, metrics, onOutcome, windowMs }: RefusalReporterOptions) {
+    const send = async ({ request_id: requestId, ...body }: Report) => {
+      const path = '/internal/v1/audit-events'
+      try {
+        await client.request({ method: 'POST', path, requestId, body: { ...body, outcome: 'refused' } })
+        onOutcome('sent')
+      } catch (error) {
+        onOutcome('failed')
+        throw error
+      }
+    }
+    this.#audit = new RefusalAudit<Report>({
+      append: report => reportKnown(report, send),
+      logger,
+      metrics,
+      ...(windowMs !== undefined && { windowMs }),
+    })
   }
 
   /** Never waits and never throws. */
   report(refused: RefusedBind): void {
-    if (!this.#takeTurn()) {
-      this.#options.onOutcome('dropped')
-      return
+    const { code, finding, attachmentId, clientAddress, requestId } = refused
+    const report: Report = {
+      event: 'data_plane_bind_refused',
+      code,
+      ...(attachmentId !== undefined && { attachment_id: attachmentId }),
+      request_id: requestId,
+      details: { finding, client_address: clientAddress.slice(0, 64) },
     }
-    this.#running += 1
-    void this.#send(refused).finally(() => {
-      this.#running -= 1
-    })
+    void this.#audit.report(report, standingOf(refused))
   }
 
-  #takeTurn(): boolean {
-    const now = this.#options.now()
-    if (now - this.#windowStart >= MINUTE_MS) {
-      this.#windowStart = now
-      this.#inWindow = 0
-    }
-    if (this.#running >= MAX_RUNNING || this.#inWindow >= REPORTS_PER_MINUTE) return false
-    this.#inWindow += 1
-    return true
+  /** Reports what is counted; to be called when the last connection is gone. */
+  close(): Promise<void> {
+    return this.#audit.close()
   }
+}
 
-  async #send({ code, finding, attachmentId, clientAddress, requestId }: RefusedBind): Promise<void> {
-    const { client, onOutcome } = this.#options
-    try {
-      await client.request({
-        method: 'POST',
-        path: '/internal/v1/audit-events',
-        requestId,
-        body: {
-          event: 'data_plane_bind_refused',
-          outcome: 'refused',
-          code,
-          ...(attachmentId !== undefined && { attachment_id: attachmentId }),
-          client_address: clientAddress.slice(0, 64),
-          details: { finding },
-        },
-      })
-      onOutcome('sent')
-    } catch {
-      // The client has logged why; a lost report must not end the connection that it speaks of in another way.
-      onOutcome('failed')
-    }
-  }
+/** Times are looked at after the signature, so a token with an attachment is one of ours. */
+function standingOf({ attachmentId, finding }: RefusedBind): Standing {
+  if (attachmentId === undefined) return 'stranger'
+  return finding === 'ERR_TOKEN_EXPIRED' || finding === 'ERR_TOKEN_NOT_YET_VALID' ? 'claimant' : 'holder'
 }

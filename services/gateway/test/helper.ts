@@ -200,6 +200,7 @@ export interface TestGateway {
 export interface StartOptions {
   readonly env?: Record<string, string>
   readonly bindTimeoutMs?: number
+  readonly auditWindowMs?: number
   readonly directoryTimes?: GatewayDeps['directoryTimes']
   readonly publicCa?: string
   /** Before the gateway asks for the first time. */
@@ -226,7 +227,7 @@ function common(): Promise<Common> {
 /** A gateway on a free port of loopback, with a control plane and a key set that are served over TLS. */
 export async function startGateway(
   t: Teardown,
-  { env = {}, bindTimeoutMs, directoryTimes = { intervalMs: 50 }, publicCa, prepare }: StartOptions = {},
+  { env = {}, bindTimeoutMs, auditWindowMs, directoryTimes = { intervalMs: 50 }, publicCa, prepare }: StartOptions = {},
 ): Promise<TestGateway> {
   const dir = tempDir('rap-gateway-')
   t.teardown(() => dir.remove())
@@ -272,6 +273,7 @@ export async function startGateway(
     ...(config.GATEWAY_PLAINTEXT ? {} : { tls: { cert: tls.certificatePem, key: tls.keyPem } }),
     draining: draining.signal,
     ...(bindTimeoutMs !== undefined && { bindTimeoutMs }),
+    ...(auditWindowMs !== undefined && { auditWindowMs }),
     controlPlane: await controlPlane.client(t, ca, logger),
     directoryTimes,
     ...(publicCa !== undefined && { publicCa }),

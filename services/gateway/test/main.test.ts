@@ -69,10 +69,24 @@ t.test('the process starts from its environment, tells its addresses, becomes re
     body: { event: 'data_plane_bind_refused', code: 'ERR_BIND_TOKEN_INVALID' },
   })
 
+  for (let number = 0; number < 19; number++) {
+    const next = await connect(t, publicUrl, { ca: ca.certificatePem })
+    next.socket.send(bindWith('a.b.c'))
+    await next.closed
+  }
   const client = await connect(t, publicUrl, { ca: ca.certificatePem })
   gateway.kill('SIGTERM')
   t.same(await client.closed, { code: 4004, reason: 'ERR_GATEWAY_DRAINING' })
   t.same(await gateway.exited, { code: 0, signal: null })
+  const counts = controlPlane.reports.map(
+    ({ body }) => (body.details as { suppressed_count?: number }).suppressed_count,
+  )
+  t.equal(
+    counts.reduce<number>((sum, count = 0) => sum + 1 + count, 0),
+    20,
+    'what was counted is reported at the end',
+  )
+  t.ok(counts.length < 20)
 })
 
 t.test('a wrong environment is told in one line for each variable, with exit code 78', async t => {

@@ -1,35 +1,56 @@
 import { randomUUID } from 'node:crypto'
 import { waitFor } from '@rap/testkit'
 import t from 'tap'
-import { RefusalReporter } from '../src/refusal-reporter.ts'
 import { bindWith, signingSet, startGateway, tokenFor } from './helper.ts'
 
-const REFUSED = { code: 'ERR_BIND_TOKEN_INVALID', finding: 'x', clientAddress: '192.0.2.1', requestId: 'request-1' }
+interface Body {
+  readonly code?: string
+  readonly details: { readonly suppressed_count?: number }
+}
 
-t.test('reports are bounded in number and in those under way, and go on in the next minute', async t => {
-  const state = { now: 0, outcomes: [] as string[], release: [] as (() => void)[] }
-  const reporter = new RefusalReporter({
-    client: { request: async () => await new Promise<never>(resolve => state.release.push(resolve as () => void)) },
-    now: () => state.now,
-    onOutcome: outcome => state.outcomes.push(outcome),
-  })
-  for (let number = 0; number < 10; number++) reporter.report(REFUSED)
-  t.equal(state.release.length, 8)
-  t.same(state.outcomes, ['dropped', 'dropped'])
-  const finish = async () => {
-    for (const release of state.release.splice(0)) release()
-    await new Promise(resolve => setImmediate(resolve))
+/** How many refusals reports stand for. */
+function standFor(reports: readonly { readonly body: Record<string, unknown> }[], code?: string): number {
+  const bodies = reports
+    .map(({ body }) => body as unknown as Body)
+    .filter(body => code === undefined || body.code === code)
+  return bodies.reduce((sum, { details }) => sum + 1 + (details.suppressed_count ?? 0), 0)
+}
+
+t.test('a flood of strangers is a few reports with its exact number, and hides nobody with a token', async t => {
+  const gateway = await startGateway(t)
+  const { reports } = gateway.controlPlane
+  const refuse = async (token: string) => {
+    const client = await gateway.connect()
+    client.socket.send(bindWith(token))
+    await client.closed
   }
-  await finish()
-  t.equal(state.outcomes.filter(outcome => outcome === 'sent').length, 8)
-  for (let number = 8; number < 130; number++) {
-    reporter.report(REFUSED)
-    await finish()
+  const workerId = randomUUID()
+  for (let round = 0; round < 15; round++) await Promise.all(Array.from({ length: 20 }, () => refuse('a.b.c')))
+  await refuse(await gateway.token(workerId))
+  await waitFor(() => standFor(reports, 'ERR_WORKER_UNREACHABLE') === 1, { what: 'the one with a token' })
+  await gateway.gateway.app.close()
+  t.equal(standFor(reports, 'ERR_BIND_TOKEN_INVALID'), 300)
+  t.ok(reports.length <= 16, `${reports.length} reports`)
+  t.match(
+    await gateway.metrics.registry.metrics(),
+    /rap_gateway_refusals_total\{reason="ERR_BIND_TOKEN_INVALID",.*\} 300/,
+    'the metrics count each',
+  )
+})
+
+t.test('what the control plane does not take is reported when it is back', async t => {
+  const gateway = await startGateway(t, { auditWindowMs: 100 })
+  const { controlPlane } = gateway
+  await controlPlane.stop()
+  for (let number = 0; number < 20; number++) {
+    const client = await gateway.connect()
+    client.socket.send(bindWith('a.b.c'))
+    await client.closed
   }
-  t.equal(state.outcomes.filter(outcome => outcome === 'sent').length, 120)
-  state.now += 60_000
-  reporter.report(REFUSED)
-  t.equal(state.release.length, 1)
+  t.equal(controlPlane.reports.length, 0)
+  await controlPlane.listen()
+  await waitFor(() => standFor(controlPlane.reports) === 20, { what: 'all refusals' })
+  t.ok(controlPlane.reports.length < 20)
 })
 
 t.test(
@@ -57,7 +78,7 @@ t.test(
           event: 'data_plane_bind_refused',
           code: 'ERR_BIND_TOKEN_EXPIRED',
           attachment_id: uuid,
-          client_address: '127.0.0.1',
+          details: { client_address: '127.0.0.1', finding: 'ERR_TOKEN_EXPIRED' },
         },
         { code: 'ERR_BIND_TOKEN_INVALID', attachment_id: undefined, details: { finding: 'ERR_TOKEN_UNKNOWN_KEY' } },
         { code: 'ERR_WORKER_UNREACHABLE', attachment_id: uuid, details: { finding: 'worker_not_in_directory' } },
