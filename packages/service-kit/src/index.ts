@@ -93,6 +93,7 @@ export {
 export {
   loadTlsFiles,
   MUTUAL_TLS_DEFAULTS,
+  TLS_1_2_CIPHERS,
   TLS_DEFAULTS,
   type TlsFiles,
   TlsFilesError,

@@ -102,19 +102,23 @@ function traceOf(request: IncomingMessage): TraceContext {
   return trace
 }
 
-/** Bytes that are not HTTP get a short answer and are never logged: the parser's error carries the raw packet. */
+const BROKEN_REQUESTS: Readonly<Record<string, string>> = {
+  HPE_HEADER_OVERFLOW: '431 Request Header Fields Too Large',
+  ERR_HTTP_REQUEST_TIMEOUT: '408 Request Timeout',
+}
+
+/**
+ * Bytes that are not HTTP get a short answer and are never logged: the parser's error carries the raw packet. A TLS handshake that fails, or does
+ * not end in time, gets none: an answer would wait for its end, and hold the connection for ever.
+ */
 function answerBrokenConnection(logger: Logger) {
   return (error: Error & { code?: string }, socket: Socket): void => {
-    if (error.code === 'ECONNRESET' || socket.destroyed) return
-    const status =
-      error.code === 'HPE_HEADER_OVERFLOW'
-        ? '431 Request Header Fields Too Large'
-        : error.code === 'ERR_HTTP_REQUEST_TIMEOUT'
-          ? '408 Request Timeout'
-          : '400 Bad Request'
-    logger.debug({ event: 'connection_malformed', code: error.code, status }, 'connection carried no valid request')
-    if (socket.writable) socket.end(`HTTP/1.1 ${status}\r\nconnection: close\r\ncontent-length: 0\r\n\r\n`)
-    else socket.destroy()
+    const { code = '' } = error
+    if (code === 'ECONNRESET' || socket.destroyed) return
+    const status = BROKEN_REQUESTS[code] ?? (code.startsWith('HPE_') ? '400 Bad Request' : undefined)
+    logger.debug({ event: 'connection_malformed', code, status }, 'connection carried no valid request')
+    if (status === undefined || !socket.writable) socket.destroy()
+    else socket.end(`HTTP/1.1 ${status}\r\nconnection: close\r\ncontent-length: 0\r\n\r\n`)
   }
 }
 

@@ -27,17 +27,24 @@ export class TlsFilesError extends Error {
   }
 }
 
-/** Forward secrecy and authenticated encryption only; TLS 1.3 suites are chosen first by protocol. */
-const CIPHERS = [
-  'TLS_AES_256_GCM_SHA384',
-  'TLS_CHACHA20_POLY1305_SHA256',
-  'TLS_AES_128_GCM_SHA256',
+/** Suites of TLS 1.2, in OpenSSL's names: forward secrecy and authenticated encryption only. */
+export const TLS_1_2_CIPHERS = [
   'ECDHE-ECDSA-AES256-GCM-SHA384',
   'ECDHE-RSA-AES256-GCM-SHA384',
   'ECDHE-ECDSA-CHACHA20-POLY1305',
   'ECDHE-RSA-CHACHA20-POLY1305',
   'ECDHE-ECDSA-AES128-GCM-SHA256',
   'ECDHE-RSA-AES128-GCM-SHA256',
+].join(':')
+
+/** With those of TLS 1.3, which are chosen first by protocol. */
+const CIPHERS = [
+  'TLS_AES_256_GCM_SHA384',
+  'TLS_CHACHA20_POLY1305_SHA256',
+  'TLS_AES_128_GCM_SHA256',
+  TLS_1_2_CIPHERS,
+  // 112 bits: a peer's certificate or chain with RSA under 2048 bits, or signed with SHA-1, is refused.
+  '@SECLEVEL=2',
 ].join(':')
 
 /** What every TLS end of the platform has in common, for `tls.connect`, `https.createServer` and `setSecureContext`. */
