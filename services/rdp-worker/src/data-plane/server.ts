@@ -7,7 +7,7 @@ import {
   type WebSocket,
 } from 'uWebSockets.js'
 import { CLOSE_REASONS, DATA_PLANE_PATH, MAX_MESSAGE_BYTES } from '@rap/data-plane-protocol'
-import type { ConnectionLimits, Logger } from '@rap/service-kit'
+import { type ConnectionLimits, type Logger, TLS_1_2_CIPHERS } from '@rap/service-kit'
 import { bindByJson } from './bind-json.ts'
 import { bindByRdCleanPath } from './bind-rdcleanpath.ts'
 import { Connection, type ConnectionContext, type SocketData } from './connection.ts'
@@ -53,6 +53,8 @@ export class DataPlane {
     return SSLApp({
       cert_file_name: certFile,
       key_file_name: keyFile,
+      // Its own list has CBC suites too; TLS 1.2 is the oldest version that it speaks.
+      ssl_ciphers: TLS_1_2_CIPHERS,
       // An idle desktop then holds no TLS buffers: SSL_MODE_RELEASE_BUFFERS.
       ssl_prefer_low_memory_usage: true,
     })
