@@ -1,5 +1,6 @@
+import { readFileSync } from 'node:fs'
 import t from 'tap'
-import { findSecret, newCanary, startPlatform, startShadow, targetOf } from '../src/index.ts'
+import { findSecret, newCanary, startPlatform, startShadow, targetOf, tempDir } from '../src/index.ts'
 
 const isAlive = (pid: number) => {
   try {
@@ -36,3 +37,31 @@ t.test('a platform comes up with its targets, and all of it ends', async t => {
   await platform.stop()
   t.same(pids.filter(isAlive), [])
 })
+
+t.test(
+  'a platform whose parts enrol by themselves comes up, and again in the same folder with what they enrolled for',
+  async t => {
+    const dir = tempDir('rap-platform-')
+    t.teardown(() => dir.remove())
+    const serials: string[][] = []
+    for (const start of ['first', 'second']) {
+      const platform = await startPlatform({ dir: dir.path, identities: 'enrolled' })
+      t.teardown(() => platform.stop())
+      const { items } = await platform.api.call<{
+        items: { kind: string; id: string; certificate: { serial: string } | null }[]
+      }>('GET', '/v1/identities')
+      const others = items.filter(({ id }) => id !== 'control-plane')
+      t.same(
+        others.map(({ kind, id }) => `${kind}/${id}`).sort(),
+        ['service/gateway', 'service/secret-resolver', `worker/${platform.workers[0]?.id}`],
+        start,
+      )
+      serials.push(others.map(({ certificate }) => certificate?.serial ?? 'none').sort())
+      t.match(platform.authority.certificatePem, /^-----BEGIN CERTIFICATE-----/)
+      t.equal(readFileSync(platform.caFile, 'utf8'), platform.authority.certificatePem)
+      await platform.stop()
+    }
+    t.equal(serials[0]?.includes('none'), false)
+    t.same(serials[1], serials[0], 'nobody had to enrol anew')
+  },
+)

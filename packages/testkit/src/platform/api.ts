@@ -30,12 +30,24 @@ export interface Credential {
  */
 export class PlatformApi {
   readonly baseUrl: string
-  readonly #agent: Agent
+  readonly #caPem: () => string
+  #agent: Agent
   #token: string | undefined
 
-  constructor(baseUrl: string, caPem: string) {
+  /** `caPem` is asked before each request: what a platform trusts may change while it runs. */
+  constructor(baseUrl: string, caPem: string | (() => string)) {
     this.baseUrl = baseUrl
-    this.#agent = new Agent({ ca: caPem, keepAlive: true })
+    this.#caPem = typeof caPem === 'string' ? () => caPem : caPem
+    this.#agent = new Agent({ ca: this.#caPem(), keepAlive: true })
+  }
+
+  #agentOfNow(): Agent {
+    const ca = this.#caPem()
+    if (this.#agent.options.ca !== ca) {
+      this.#agent.destroy()
+      this.#agent = new Agent({ ca, keepAlive: true })
+    }
+    return this.#agent
   }
 
   /** Sends one request; every status is an answer. */
@@ -48,17 +60,21 @@ export class PlatformApi {
       ...options.headers,
     }
     return new Promise((resolve, reject) => {
-      const outgoing = request(new URL(path, this.baseUrl), { method, headers, agent: this.#agent }, incoming => {
-        const chunks: Buffer[] = []
-        incoming.on('data', (chunk: Buffer) => chunks.push(chunk))
-        incoming.on('error', reject)
-        incoming.on('end', () => {
-          const text = Buffer.concat(chunks).toString('utf8')
-          const isJson = /\bjson\b/.test(incoming.headers['content-type'] ?? '')
-          const answer = isJson && text !== '' ? JSON.parse(text) : text
-          resolve({ status: incoming.statusCode ?? 0, headers: incoming.headers, body: answer as T })
-        })
-      })
+      const outgoing = request(
+        new URL(path, this.baseUrl),
+        { method, headers, agent: this.#agentOfNow() },
+        incoming => {
+          const chunks: Buffer[] = []
+          incoming.on('data', (chunk: Buffer) => chunks.push(chunk))
+          incoming.on('error', reject)
+          incoming.on('end', () => {
+            const text = Buffer.concat(chunks).toString('utf8')
+            const isJson = /\bjson\b/.test(incoming.headers['content-type'] ?? '')
+            const answer = isJson && text !== '' ? JSON.parse(text) : text
+            resolve({ status: incoming.statusCode ?? 0, headers: incoming.headers, body: answer as T })
+          })
+        },
+      )
       outgoing.setTimeout(REQUEST_TIMEOUT_MS, () => outgoing.destroy(new Error('the API does not answer')))
       outgoing.on('error', reject)
       outgoing.end(body)

@@ -1,6 +1,6 @@
 import type { PlatformOptions } from './options.ts'
 import type { ServiceEnv } from './service.ts'
-import type { CertificateFiles, PlatformState } from './state.ts'
+import type { PlatformState } from './state.ts'
 import { TRUST_DOMAIN } from './state.ts'
 
 /** Where everything of one platform listens. */
@@ -23,24 +23,21 @@ export interface Wiring {
 const DATA_PLANE_PATH = '/data-plane/v1'
 const HOST = '127.0.0.1'
 
-function common({ options, state, redisUrl, logLevel }: Wiring, { certFile, keyFile }: CertificateFiles): ServiceEnv {
+function common({ options, redisUrl, logLevel }: Wiring): ServiceEnv {
   return {
     APP_ENV: options.appEnv ?? 'test',
     LOG_LEVEL: logLevel,
     RAP_TRUST_DOMAIN: TRUST_DOMAIN,
-    RAP_PLATFORM_CA_FILE: state.caFile,
-    RAP_TLS_CERT_FILE: certFile,
-    RAP_TLS_KEY_FILE: keyFile,
     REDIS_URL: redisUrl,
     HEALTH_HOST: HOST,
     HEALTH_PORT: '0',
   }
 }
 
-export function controlPlaneEnv(wiring: Wiring, files: CertificateFiles, databaseUrl: string): ServiceEnv {
+export function controlPlaneEnv(wiring: Wiring, databaseUrl: string): ServiceEnv {
   const { options, state, addresses } = wiring
   return {
-    ...common(wiring, files),
+    ...common(wiring),
     CONTROL_PLANE_HOST: HOST,
     CONTROL_PLANE_PORT: String(addresses.ports.controlPlane),
     CONTROL_PLANE_INTERNAL_HOST: HOST,
@@ -58,10 +55,11 @@ export function controlPlaneEnv(wiring: Wiring, files: CertificateFiles, databas
   }
 }
 
-export function secretResolverEnv(wiring: Wiring, files: CertificateFiles, databaseUrl: string): ServiceEnv {
+export function secretResolverEnv(wiring: Wiring, identity: ServiceEnv, databaseUrl: string): ServiceEnv {
   const { options, state, addresses } = wiring
   return {
-    ...common(wiring, files),
+    ...common(wiring),
+    ...identity,
     SECRET_RESOLVER_HOST: HOST,
     SECRET_RESOLVER_PORT: String(addresses.ports.resolver),
     DATABASE_URL: databaseUrl,
@@ -72,10 +70,11 @@ export function secretResolverEnv(wiring: Wiring, files: CertificateFiles, datab
   }
 }
 
-export function gatewayEnv(wiring: Wiring, files: CertificateFiles): ServiceEnv {
+export function gatewayEnv(wiring: Wiring, identity: ServiceEnv): ServiceEnv {
   const { options, addresses } = wiring
   return {
-    ...common(wiring, files),
+    ...common(wiring),
+    ...identity,
     // It knows workers by the word of the control plane alone.
     REDIS_URL: undefined,
     GATEWAY_HOST: HOST,
@@ -89,22 +88,14 @@ export function gatewayEnv(wiring: Wiring, files: CertificateFiles): ServiceEnv 
   }
 }
 
-export interface WorkerPlace {
-  readonly id: string
-  readonly port: number
-  readonly files: CertificateFiles
-}
-
-export function workerEnv(wiring: Wiring, { id, port, files }: WorkerPlace): ServiceEnv {
+export function workerEnv(wiring: Wiring, identity: ServiceEnv, port: number): ServiceEnv {
   const { options, addresses } = wiring
   return {
-    ...common(wiring, files),
-    RDP_WORKER_ID: id,
+    ...common(wiring),
+    ...identity,
     RDP_WORKER_HOST: HOST,
     RDP_WORKER_PORT: String(port),
     RDP_WORKER_PUBLIC_URL: workerUrl(port),
-    RDP_WORKER_DATA_PLANE_TLS_CERT_FILE: files.certFile,
-    RDP_WORKER_DATA_PLANE_TLS_KEY_FILE: files.keyFile,
     CONTROL_PLANE_INTERNAL_URL: addresses.internal,
     CONTROL_PLANE_JWKS_URL: `${addresses.api}/.well-known/jwks.json`,
     SECRET_RESOLVER_URL: addresses.resolver,

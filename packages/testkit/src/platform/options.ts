@@ -6,6 +6,11 @@ export interface PlatformOptions {
   readonly appEnv?: 'development' | 'smoke' | 'test' | 'production'
   /** Keeps database, keys, the authority and the log-in between starts. Default a temporary folder. */
   readonly dir?: string
+  /**
+   * `files` (default): certificates of a test authority. `enrolled`: the control plane's own CA, and join tokens, with which everybody
+   * enrols and renews by themselves.
+   */
+  readonly identities?: 'files' | 'enrolled'
   /** Fixed ports; what is not named gets a free one. */
   readonly ports?: Partial<Record<PortName, number>>
   /** A database that is there already, in place of a Postgres of its own; both services use this one role. */

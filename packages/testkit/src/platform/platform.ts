@@ -19,10 +19,11 @@ import {
   workerEnv,
   workerUrl,
 } from './environments.ts'
+import { enrolledIdentities, fileIdentities } from './identities.ts'
 import type { PlatformOptions } from './options.ts'
 import { type PlatformTarget, type SeededResource, seedTarget } from './seed.ts'
 import { type Service, startService } from './service.ts'
-import { openState, writePlatformCertificate } from './state.ts'
+import { openState } from './state.ts'
 
 export interface PlatformWorker extends Service {
   readonly id: string
@@ -38,8 +39,9 @@ export interface Platform {
   readonly resolverUrl: string
   /** The gateway's data plane, for clients; absent without a gateway. */
   readonly gatewayUrl: string | undefined
+  /** With `enrolled` identities: the trust bundle of the moment, and no key. */
   readonly authority: Authority
-  /** The certificate of `authority` in a file. */
+  /** The certificates of `authority` in a file. */
   readonly caFile: string
   readonly admin: { readonly email: string; readonly password: string }
   readonly organizationId: string
@@ -86,10 +88,8 @@ export async function startPlatform(options: PlatformOptions = {}): Promise<Plat
     scratch?.remove()
   }
   try {
-    const state = await openState(dir)
+    const state = openState(dir)
     mkdirSync(logDir, { recursive: true })
-    const issue = (kind: 'service' | 'worker', id: string) =>
-      writePlatformCertificate(join(dir, 'tls'), state.authority, { kind, id, dnsNames: [`${id}.rap.internal`] })
 
     progress('Postgres and Redis')
     const [postgres, redis] = await Promise.all([ownPostgres(options, dir), ownRedis(options, dir)])
@@ -101,49 +101,63 @@ export async function startPlatform(options: PlatformOptions = {}): Promise<Plat
     const logLevel = options.logLevel ?? 'debug'
     const wiring: Wiring = { options, state, addresses, redisUrl: redis.url, logLevel }
 
-    progress('control-plane, secret-resolver and gateway')
-    const [controlPlaneFiles, resolverFiles, gatewayFiles] = await Promise.all([
-      issue('service', 'control-plane'),
-      issue('service', 'secret-resolver'),
-      issue('service', 'gateway'),
-    ])
+    const identities =
+      options.identities === 'enrolled' ? enrolledIdentities(dir, addresses) : await fileIdentities(dir)
     const run = async (service: Parameters<typeof startService>[0]) => {
       const started = await startService(service)
       stops.push(() => started.stop())
       return started
     }
-    const [controlPlane, secretResolver, gateway] = await allStarted([
-      run({
+    const admin = { email: options.adminEmail ?? 'admin@rap.example', password: state.adminPassword }
+    const startControlPlane = async () => {
+      const env = controlPlaneEnv(wiring, databaseUrls.controlPlane)
+      return await run({
         service: 'control-plane',
         logDir,
-        env: controlPlaneEnv(wiring, controlPlaneFiles, databaseUrls.controlPlane),
-      }),
-      run({
-        service: 'secret-resolver',
-        logDir,
-        env: secretResolverEnv(wiring, resolverFiles, databaseUrls.secretResolver),
-      }),
-      addresses.gateway === undefined
-        ? undefined
-        : run({ service: 'gateway', logDir, env: gatewayEnv(wiring, gatewayFiles) }),
-    ])
-
-    const admin = { email: options.adminEmail ?? 'admin@rap.example', password: state.adminPassword }
-    const api = new PlatformApi(addresses.api, state.authority.certificatePem)
-    stops.push(async () => api.close())
-    await api.login(admin.email, admin.password)
+        env: { ...(await identities.ofControlPlane(env)), ...env },
+      })
+    }
+    const openApi = async () => {
+      const opened = new PlatformApi(addresses.api, () => identities.authority.certificatePem)
+      stops.push(async () => opened.close())
+      await opened.login(admin.email, admin.password)
+      return opened
+    }
+    const startOthers = (api: PlatformApi | undefined) => {
+      const identityOf = (id: string) => identities.of({ kind: 'service', id }, api)
+      return allStarted([
+        identityOf('secret-resolver').then(identity =>
+          run({
+            service: 'secret-resolver',
+            logDir,
+            env: secretResolverEnv(wiring, identity, databaseUrls.secretResolver),
+          }),
+        ),
+        addresses.gateway === undefined
+          ? undefined
+          : identityOf('gateway').then(identity =>
+              run({ service: 'gateway', logDir, env: gatewayEnv(wiring, identity) }),
+            ),
+      ])
+    }
+    progress('control-plane, secret-resolver and gateway')
+    // Who enrols needs a control plane that is up; everybody else starts beside it.
+    const early = identities.needsControlPlane ? undefined : startOthers(undefined)
+    const [controlPlane] = await allStarted([startControlPlane(), early])
+    const api = await openApi()
+    const [secretResolver, gateway] = await (early ?? startOthers(api))
 
     const workers: PlatformWorker[] = []
     const addWorker = async () => {
       const index = workers.length
       const id = state.workerId(index)
       const port = (index === 0 ? options.ports?.['rdp-worker'] : undefined) ?? (await freePort())
-      const files = await issue('worker', id)
+      const identity = await identities.of({ kind: 'worker', id }, api)
       const service = await run({
         service: 'rdp-worker',
         name: `rdp-worker-${index}`,
         logDir,
-        env: workerEnv(wiring, { id, port, files }),
+        env: workerEnv(wiring, identity, port),
       })
       const worker: PlatformWorker = Object.assign(service, { id, url: workerUrl(port) })
       workers.push(worker)
@@ -165,8 +179,8 @@ export async function startPlatform(options: PlatformOptions = {}): Promise<Plat
       internalUrl: addresses.internal,
       resolverUrl: addresses.resolver,
       gatewayUrl: addresses.gateway,
-      authority: state.authority,
-      caFile: state.caFile,
+      authority: identities.authority,
+      caFile: identities.caFile,
       admin,
       organizationId,
       api,

@@ -1,13 +1,11 @@
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { type ProcessExit, type RunningProcess, startProcess } from '../process.ts'
+import { SERVICES } from './state.ts'
 
 export type ServiceName = 'control-plane' | 'secret-resolver' | 'gateway' | 'rdp-worker'
 
 export type ServiceEnv = Readonly<Record<string, string | undefined>>
-
-/** The services are programs of this repository; they are started, never imported. */
-const SERVICES = join(import.meta.dirname, '../../../../services')
 
 export interface ServiceOptions {
   readonly service: ServiceName

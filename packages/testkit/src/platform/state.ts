@@ -7,10 +7,11 @@ import { type Authority, createAuthority, issueCertificate, spiffeId } from '@ra
 export const TRUST_DOMAIN = 'rap.internal'
 const AUTHORITY_DAYS = 3650
 
+/** The services are programs of this repository; they are started, never imported. */
+export const SERVICES = join(import.meta.dirname, '../../../../services')
+
 /** What a platform keeps between two starts in the same folder. */
 export interface PlatformState {
-  readonly authority: Authority
-  readonly caFile: string
   readonly masterKeyFile: string
   readonly signingWrapKeyFile: string
   readonly adminPassword: string
@@ -19,14 +20,27 @@ export interface PlatformState {
   workerId(index: number): string
 }
 
-/** Reads what is there, and makes what is not: authority, keys, the administrator's password, worker ids. */
-export async function openState(dir: string): Promise<PlatformState> {
+/** Reads what is there, and makes what is not: keys, the administrator's password, worker ids. */
+export function openState(dir: string): PlatformState {
   mkdirSync(dir, { recursive: true, mode: 0o700 })
   const keep = (name: string, make: () => string) => {
     const file = join(dir, name)
     if (!existsSync(file)) writeFileSync(file, make(), { mode: 0o600 })
     return { file, text: readFileSync(file, 'utf8') }
   }
+  const newKey = () => `${randomBytes(32).toString('base64')}\n`
+  const admin = keep('admin-password', () => randomBytes(15).toString('base64url'))
+  return {
+    masterKeyFile: keep('secret-encryption.key', newKey).file,
+    signingWrapKeyFile: keep('signing-key-encryption.key', newKey).file,
+    adminPassword: admin.text,
+    adminPasswordFile: admin.file,
+    workerId: index => keep(`worker-${index}.id`, randomUUID).text,
+  }
+}
+
+/** The test authority of this folder, made where there is none. */
+export async function openAuthority(dir: string): Promise<{ readonly authority: Authority; readonly caFile: string }> {
   const keyFile = join(dir, 'platform-ca.key')
   const caFile = join(dir, 'platform-ca.pem')
   if (!existsSync(keyFile) || !existsSync(caFile)) {
@@ -34,17 +48,9 @@ export async function openState(dir: string): Promise<PlatformState> {
     writeFileSync(keyFile, made.keyPem, { mode: 0o600 })
     writeFileSync(caFile, made.certificatePem)
   }
-  const authority = { certificatePem: readFileSync(caFile, 'utf8'), keyPem: readFileSync(keyFile, 'utf8') }
-  const newKey = () => `${randomBytes(32).toString('base64')}\n`
-  const admin = keep('admin-password', () => randomBytes(15).toString('base64url'))
   return {
-    authority,
+    authority: { certificatePem: readFileSync(caFile, 'utf8'), keyPem: readFileSync(keyFile, 'utf8') },
     caFile,
-    masterKeyFile: keep('secret-encryption.key', newKey).file,
-    signingWrapKeyFile: keep('signing-key-encryption.key', newKey).file,
-    adminPassword: admin.text,
-    adminPasswordFile: admin.file,
-    workerId: index => keep(`worker-${index}.id`, randomUUID).text,
   }
 }
 
