@@ -2,12 +2,14 @@ import { commonProblems, type RapServer } from '@rap/service-kit'
 import { type Static, Type } from '@sinclair/typebox'
 import { authenticate, callerOf } from '../auth/authenticate.ts'
 import type { Context } from '../context.ts'
-import { BEARER, IdParams } from '../http/schemas.ts'
+import { problems } from '../errors.ts'
+import { BEARER, IdParams, Uuid } from '../http/schemas.ts'
 import { requireResource } from '../resources/access.ts'
 import { MAX_AUTHORITIES_PEM_CHARACTERS } from './authorities.ts'
 import { type Decision, decideTarget } from './decide.ts'
 import { PIN_KINDS } from './pins.ts'
-import { TargetIdentityAnswer, targetIdentityView } from './view.ts'
+import { findCertificate } from './storage.ts'
+import { TargetChainAnswer, TargetIdentityAnswer, targetChainView, targetIdentityView } from './view.ts'
 
 /** SHA-256 as tools print it: colons and capitals are taken. */
 const Fingerprint = Type.String({ minLength: 64, maxLength: 95, pattern: '^[0-9A-Fa-f]{2}(:?[0-9A-Fa-f]{2}){31}$' })
@@ -54,6 +56,26 @@ export function targetIdentityRoutes(app: RapServer, ctx: Context): void {
       const { id } = request.params
       const resource = await requireResource(ctx.sql, callerOf(request), { id, permission: 'resources.manage' })
       return await targetIdentityView(ctx.sql, resource)
+    },
+  )
+
+  app.get(
+    '/v1/resources/:id/target-identity/certificates/:fingerprint',
+    {
+      onRequest,
+      schema: {
+        ...common,
+        summary: 'The chain of a certificate that the target showed',
+        params: Type.Object({ id: Uuid, fingerprint: Type.String({ pattern: '^[0-9a-f]{64}$' }) }),
+        response: { 200: TargetChainAnswer },
+      },
+    },
+    async request => {
+      const { id, fingerprint } = request.params
+      await requireResource(ctx.sql, callerOf(request), { id, permission: 'resources.manage' })
+      const certificate = await findCertificate(ctx.sql, id, fingerprint)
+      if (certificate === undefined) throw problems.ERR_TARGET_CERTIFICATE_NOT_SEEN()
+      return targetChainView(certificate)
     },
   )
 

@@ -1,3 +1,4 @@
+import { readServerCertificate } from '@rap/pki'
 import type { Sql } from '@rap/service-kit'
 import { Type } from '@sinclair/typebox'
 import { Nullable, Time, Uuid } from '../http/schemas.ts'
@@ -32,9 +33,6 @@ const SeenCertificate = Type.Object({
   names: Type.Array(Type.String()),
   not_before: Time,
   not_after: Time,
-  chain_pem: Type.String({
-    description: 'The leaf first, then its issuers as far as the worker got them; nothing in it is verified',
-  }),
   first_seen_at: Time,
   last_seen_at: Time,
   times_seen: Type.Integer(),
@@ -42,6 +40,14 @@ const SeenCertificate = Type.Object({
   worker_name: Type.String(),
   accepted_at: Nullable(Time),
   refused_code: Nullable(Type.String({ description: 'Why it was refused the last time; null where it was accepted' })),
+})
+
+/** A chain as a target showed it; it is as long as the target likes, within the bounds, so it is read one by one. */
+export const TargetChainAnswer = Type.Object({
+  fingerprint_sha256: Hex,
+  chain: Type.Array(Type.Object({ subject: Type.String(), fingerprint_sha256: Hex, pem: Type.String() }), {
+    description: 'The leaf first, then its issuers as far as the worker got them; nothing in it is verified',
+  }),
 })
 
 /** Answer of `/v1/resources/:id/target-identity`. */
@@ -94,6 +100,21 @@ export async function targetIdentityView(sql: Sql, resource: ResourceRow) {
   }
 }
 
+/** The chain of one certificate; what cannot be read of it is left out. */
+export function targetChainView({ fingerprint_sha256, chain }: CertificateRow) {
+  return {
+    fingerprint_sha256,
+    chain: chain.flatMap(base64 => {
+      try {
+        const { subject, fingerprintSha256 } = readServerCertificate(Buffer.from(base64, 'base64'))
+        return [{ subject, fingerprint_sha256: fingerprintSha256, pem: pemOf([base64]) }]
+      } catch {
+        return []
+      }
+    }),
+  }
+}
+
 function pinsOf({ pins, metadataPins }: TargetIdentity, state: PinState) {
   const decided = pins.filter(pin => pin.state === state).map(pinView)
   if (state !== 'approved') return decided
@@ -135,7 +156,6 @@ function seenView(row: CertificateRow, { pins, metadataPins }: TargetIdentity) {
     names: row.names,
     not_before: row.not_before.toISOString(),
     not_after: row.not_after.toISOString(),
-    chain_pem: pemOf(row.chain),
     first_seen_at: row.first_seen_at.toISOString(),
     last_seen_at: row.last_seen_at.toISOString(),
     times_seen: row.times_seen,

@@ -69,7 +69,12 @@ t.test('a resource without a mode refuses an unknown certificate; an approval of
       accepted_at: null,
     },
   ])
-  t.equal(new X509Certificate(seen.seen[0].chain_pem).raw.toString('base64'), first.chain[0])
+  const chain = await instance.call(admin, 'GET', `${url(id)}/certificates/${first.fingerprint}`)
+  t.match(chain.body.chain, [{ subject: 'CN=desktop', fingerprint_sha256: first.fingerprint }])
+  t.equal(new X509Certificate(chain.body.chain[0].pem).raw.toString('base64'), first.chain[0])
+  const unknown = await instance.call(admin, 'GET', `${url(id)}/certificates/${second.fingerprint}`)
+  t.equal(unknown.body.code, 'ERR_TARGET_CERTIFICATE_NOT_SEEN')
+  t.equal((await instance.call(operator, 'GET', `${url(id)}/certificates/${first.fingerprint}`)).status, 403)
   const answer = await decide(id, { action: 'approve', fingerprint_sha256: first.fingerprint })
   t.match(answer.body, {
     mode: 'pinned',
