@@ -212,6 +212,8 @@ t.test('the platform is run by its owner alone', async t => {
   const cases: [string, string, unknown][] = [
     ['POST', '/v1/organizations', { name: 'Mine' }],
     ['POST', `/v1/workers/${worker.id}/revoke`, undefined],
+    ['POST', '/v1/services/gateway/revoke', undefined],
+    ['POST', '/v1/certificates/abc/revoke', undefined],
     ['POST', '/v1/signing-keys/rotate', undefined],
     ['GET', '/v1/audit-events?organization_id=platform', undefined],
   ]
