@@ -278,7 +278,7 @@ t.test('a revoked worker binds nothing, gets no session and cannot announce itse
   t.match((await doomed.report(body.attachment.id, { state: 'closed' })).body, { code: 'ERR_WORKER_REVOKED' })
   t.match((await begin()).body, { code: 'ERR_SESSION_NO_WORKER' })
   t.match((await instance.call(operator, 'POST', `/v1/sessions/${body.session.id}/data-plane-token`)).body, {
-    code: 'ERR_SESSION_NOT_READY',
+    code: 'ERR_SESSION_ENDED',
   })
 })
 
