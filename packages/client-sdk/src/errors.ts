@@ -38,6 +38,8 @@ export interface RapErrorFacts {
   readonly missingOn?: readonly string[] | undefined
   /** Certificates for which ERR_PLATFORM_CA_IN_USE keeps an authority. */
   readonly certificatesInForce?: number | undefined
+  /** The certificate that a refusal over a target's identity is about, for those who may decide about it. */
+  readonly fingerprintSha256?: string | undefined
 }
 
 /**
@@ -60,6 +62,7 @@ export class RapError extends Error {
   readonly currentVersion: number | undefined
   readonly missingOn: readonly string[] | undefined
   readonly certificatesInForce: number | undefined
+  readonly fingerprintSha256: string | undefined
 
   constructor(code: RapError['code'], message: string, facts: RapErrorFacts = {}, options?: ErrorOptions) {
     super(message, options)
@@ -75,6 +78,7 @@ export class RapError extends Error {
     this.currentVersion = facts.currentVersion
     this.missingOn = facts.missingOn
     this.certificatesInForce = facts.certificatesInForce
+    this.fingerprintSha256 = facts.fingerprintSha256
   }
 }
 

@@ -7,6 +7,7 @@ export const MAX_ANSWER_BYTES = 4 * 1024 * 1024
 const MAX_TEXT_CHARACTERS = 1000
 const CODE_PATTERN = /^ERR_[A-Z0-9]+(_[A-Z0-9]+)*$/
 const REQUEST_ID_PATTERN = /^[\w.:-]{1,128}$/
+const FINGERPRINT_PATTERN = /^[0-9a-f]{64}$/
 const REASON_PATTERN = /^\w{1,100}$/
 /** Host and process of a service. */
 const INSTANCE_PATTERN = /^[\w.:-]{1,256}$/
@@ -211,6 +212,7 @@ function problemOf(response: Response, body: unknown): RapError {
     currentVersion: countOf(problem.current_version),
     missingOn: instancesOf(problem.missing_on),
     certificatesInForce: countOf(problem.certificates_in_force),
+    fingerprintSha256: matching(problem.fingerprint_sha256, FINGERPRINT_PATTERN),
   }
   const code = matching(problem.code, CODE_PATTERN) ?? `ERR_HTTP_${response.status}`
   return new RapError(code, textOf(problem.title) ?? `server answered ${response.status}`, facts)

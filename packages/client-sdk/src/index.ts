@@ -60,6 +60,16 @@ export type { AttachOptions, ConnectOptions, Display, PathOptions, RdCleanPathTa
 export type { SessionEvent } from './session-events.ts'
 export type { SessionFilter, Sessions, StartOptions } from './sessions.ts'
 export type { SigningKey, SigningKeyList, SigningKeys } from './signing-keys.ts'
+export type {
+  ApproveOptions,
+  StageOptions,
+  TargetCertificate,
+  TargetChainLink,
+  TargetIdentities,
+  TargetIdentity,
+  TargetPin,
+  TargetPinKind,
+} from './target-identity.ts'
 export type { Trace, TraceRecord, TraceStep } from './trace.ts'
 export type { TrustOptions } from './trust.ts'
 export { fileTrustStore, openTrustBundles, type TrustBundles, type TrustBundlesOptions } from './trust-bundles.ts'

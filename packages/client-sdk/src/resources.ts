@@ -13,6 +13,7 @@ import {
 import { type PageOptions, page } from './page.ts'
 import { type ResourceSecret, sealSecret } from './sealing.ts'
 import { checked } from './shape.ts'
+import { TargetIdentities } from './target-identity.ts'
 
 export interface ResourceFilter extends PageOptions {
   readonly organizationId?: string
@@ -66,10 +67,13 @@ export class Organizations {
 
 /** `/v1/resources` and their secrets. A secret is written from here and never read back. */
 export class Resources {
+  /** What the machine behind a resource shows, and what is approved of it. */
+  readonly targetIdentity: TargetIdentities
   readonly #account: Account
 
   constructor(account: Account) {
     this.#account = account
+    this.targetIdentity = new TargetIdentities(account)
   }
 
   async list({ organizationId, cursor, limit }: ResourceFilter = {}): Promise<Page<Resource>> {
