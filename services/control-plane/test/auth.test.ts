@@ -188,7 +188,15 @@ t.test('the second use of a refresh token ends the whole log-in', async t => {
   t.equal((await refresh(renewed.body.refresh_token)).status, 401, 'the newest one is dead as well')
   t.equal((await me(renewed.body.access_token)).status, 401)
   t.equal((await me(body.access_token)).status, 401)
-  t.match((await stand.audit(organizationId)).at(-1), { event: 'refresh_reuse_detected', user_id: user.id })
+  const events = (await stand.audit(organizationId))
+    .filter(event => event.user_id === user.id)
+    .map(({ event }) => event)
+  t.match(events.slice(-4), [
+    'refresh_reuse_detected',
+    'refresh_token_refused',
+    'access_token_refused',
+    'access_token_refused',
+  ])
 })
 
 t.test('of two parallel uses of one refresh token both end up without a log-in', async t => {
@@ -332,4 +340,44 @@ t.test('the first user and organization are made once, by one of the instances t
     user: { platform_role: 'owner' },
     memberships: [{ role: 'owner', organization_name: 'Default' }],
   })
+})
+
+t.test('a token that nobody issued or whose log-in was ended is audited, one whose time is over is not', async t => {
+  const user = await member()
+  const { refusals } = instance.controlPlane.context
+  const refused = async (name: string) => {
+    await refusals.flush()
+    const events = [...(await stand.audit(organizationId)), ...(await stand.audit(null))]
+    return events.filter(({ event, user_id }) => event === name && (user_id === null || user_id === user.id))
+  }
+  const count = async (name: string) => (await refused(name)).length
+  const { body } = await login(user.email, PASSWORD)
+  const [before, refreshBefore] = [await count('access_token_refused'), await count('refresh_token_refused')]
+  t.equal((await me(`rap_at_${'A'.repeat(43)}`)).status, 401)
+  t.equal((await me('eyJhbGciOiJub25lIn0')).status, 401)
+  t.equal((await refresh(`rap_rt_${'A'.repeat(43)}`)).status, 401)
+  t.equal((await instance.call(undefined, 'GET', '/v1/me')).status, 401)
+  const told = (await refused('access_token_refused')).slice(-2)
+  t.match(told, [{ details: { reason: 'unknown' } }, { details: { reason: 'malformed' } }])
+  t.equal(await count('access_token_refused'), before + 2, 'who shows no token is no event')
+  t.equal(await count('refresh_token_refused'), refreshBefore + 1)
+
+  await instance.call({ token: body.access_token }, 'POST', '/v1/auth/logout')
+  t.equal((await me(body.access_token)).status, 401)
+  t.equal((await refresh(body.refresh_token)).status, 401)
+  for (const name of ['access_token_refused', 'refresh_token_refused']) {
+    const event = (await refused(name)).find(({ user_id }) => user_id === user.id)
+    t.match(event, { organization_id: organizationId, details: { reason: 'logout' } }, name)
+    t.notMatch(JSON.stringify(event), body.access_token)
+  }
+
+  const { body: old } = await login(user.email, PASSWORD)
+  await stand.sql`alter table rap.access_tokens disable trigger user`
+  await stand.sql`
+    update rap.access_tokens set created_at = now() - interval '1 hour', expires_at = now() - interval '1 second'
+    where user_id = ${user.id}`
+  await stand.sql`alter table rap.access_tokens enable trigger user`
+  const all = await count('access_token_refused')
+  t.equal((await me(old.access_token)).status, 401)
+  t.equal(await count('access_token_refused'), all)
 })

@@ -6,6 +6,7 @@ import type { Caller, Origin } from './caller.ts'
 import { countAttempt, forgiveAttempt, WINDOW_SECONDS } from './login-limit.ts'
 import { hashOfToken } from './opaque-tokens.ts'
 import { checkNewPassword, hashPassword, needsRehash, verifyPassword } from './passwords.ts'
+import { auditRefusedToken } from './refused-tokens.ts'
 import {
   createFamily,
   findUser,
@@ -106,8 +107,17 @@ async function chainOf(
  */
 export async function refresh(ctx: Context, token: string, origin: Origin): Promise<LoggedIn> {
   const tokenHash = hashOfToken('refresh', token)
-  if (tokenHash === undefined) throw problems.ERR_AUTH_REFRESH_INVALID()
-  const result = await ctx.sql.begin(async tx => {
+  const result = tokenHash === undefined ? undefined : await renewLogIn(ctx, tokenHash, origin)
+  if (result === undefined || result === 'reused') {
+    // A reuse has an event of its own, in the transaction that ends the log-in.
+    if (result === undefined) await auditRefusedToken(ctx, { kind: 'refresh', tokenHash, origin })
+    throw problems.ERR_AUTH_REFRESH_INVALID()
+  }
+  return result
+}
+
+async function renewLogIn(ctx: Context, tokenHash: Buffer, origin: Origin): Promise<LoggedIn | 'reused' | undefined> {
+  return await ctx.sql.begin(async tx => {
     const row = await lockRefreshToken(tx, tokenHash)
     if (row === undefined || row.revoked) return undefined
     const user = await findUser(tx, row.user_id)
@@ -121,14 +131,12 @@ export async function refresh(ctx: Context, token: string, origin: Origin): Prom
         outcome: 'refused',
         code: 'ERR_AUTH_REFRESH_INVALID',
       })
-      return undefined
+      return 'reused'
     }
     if (row.expired) return undefined
     await markRefreshTokenUsed(tx, tokenHash)
     return { user, tokens: await issueTokens(tx, row.family_id) }
   })
-  if (result === undefined) throw problems.ERR_AUTH_REFRESH_INVALID()
-  return result
 }
 
 /** Ends the log-in that a refresh token belongs to; a token that is none, or is over, is no error. */

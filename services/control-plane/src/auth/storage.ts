@@ -80,6 +80,27 @@ export async function findCaller(db: Db, tokenHash: Buffer): Promise<CallerRow |
   return row
 }
 
+/** The log-in that a token belongs to, whether it is over or not. */
+export interface LogInRow {
+  readonly user_id: string
+  /** The organization whose audit speaks of the user's log-ins. */
+  readonly organization_id: string | null
+  /** Null where it was not ended before its time. */
+  readonly revoked_reason: RevokeReason | null
+}
+
+export async function findLogIn(db: Db, kind: 'access' | 'refresh', tokenHash: Buffer): Promise<LogInRow | undefined> {
+  const [row] = await db<LogInRow[]>`
+    select f.user_id, f.revoked_reason, coalesce(u.home_organization_id, (
+      select m.organization_id from rap.memberships m join rap.organizations o on o.id = m.organization_id
+      where m.user_id = u.id order by o.name, o.id limit 1)) as organization_id
+    from ${kind === 'access' ? db`rap.access_tokens` : db`rap.refresh_tokens`} t
+    join rap.token_families f on f.id = t.family_id
+    join rap.users u on u.id = f.user_id
+    where t.token_hash = ${tokenHash}`
+  return row
+}
+
 export async function createFamily(db: Db, userId: string): Promise<string> {
   const [row] = await db<{ id: string }[]>`
     insert into rap.token_families (user_id, expires_at)
