@@ -120,8 +120,16 @@ export const configSchema = Type.Object({
       example: '/etc/rap/key-providers.json',
     }),
   ),
+  CONTROL_PLANE_KEY_PROVIDER: Type.Optional(
+    Env.string({
+      description:
+        'Name of the key in CONTROL_PLANE_KEY_PROVIDERS_FILE that wraps new signing keys and authorities; CONTROL_PLANE_SIGNING_KEY_ENCRYPTION_KEY_ID when absent',
+      maxLength: 128,
+      example: 'vault-main',
+    }),
+  ),
   CONTROL_PLANE_SIGNING_KEY_ENCRYPTION_KEY_ID: Env.string({
-    description: 'Name of the key that wraps new ones; stored with everything that it wraps',
+    description: 'Name of the key in that file; stored with everything that it wraps',
     default: 'signing-key-wrap:v1',
     pattern: '^[A-Za-z0-9][A-Za-z0-9._:-]{0,127}$',
   }),

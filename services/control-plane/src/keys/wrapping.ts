@@ -1,4 +1,11 @@
-import { ConfiguredSources, KeyRing, openLocalKey, type SourceLogger, singleKeySource } from '@rap/key-provider'
+import {
+  ConfiguredSources,
+  KeyProviderError,
+  KeyRing,
+  openLocalKey,
+  type SourceLogger,
+  singleKeySource,
+} from '@rap/key-provider'
 import { isProduction } from '@rap/service-kit'
 
 /** A private key at rest, as its column holds it. */
@@ -22,11 +29,13 @@ export interface WrappingConfig {
   readonly CONTROL_PLANE_SIGNING_KEY_ENCRYPTION_KEY_FILE?: string | undefined
   readonly CONTROL_PLANE_SIGNING_KEY_ENCRYPTION_KEY_ID: string
   readonly CONTROL_PLANE_KEY_PROVIDERS_FILE?: string | undefined
+  readonly CONTROL_PLANE_KEY_PROVIDER?: string | undefined
 }
 
 /**
- * Opens the configured keys. New keys are wrapped by CONTROL_PLANE_SIGNING_KEY_ENCRYPTION_KEY_ID; every other configured
- * key still opens what it has wrapped. Throws KeyProviderError for a source that is configured wrongly.
+ * Opens the configured keys. New keys are wrapped by CONTROL_PLANE_KEY_PROVIDER, or else by
+ * CONTROL_PLANE_SIGNING_KEY_ENCRYPTION_KEY_ID; every other configured key still opens what it has wrapped.
+ * Throws KeyProviderError for a source that is configured wrongly or, as the one that wraps, not at all.
  */
 export async function openKeyWrapping(
   config: WrappingConfig,
@@ -41,7 +50,14 @@ export async function openKeyWrapping(
       : [singleKeySource(await openLocalKey({ keyId, file, allowOpenPermissions: isDevelopment }))]
   const more = path === undefined ? [] : await new ConfiguredSources(path, { isDevelopment, logger }).load()
   const ring = new KeyRing([...own, ...more])
-  return { ...wrappingBy(ring, keyId), destroy: () => ring.destroy() }
+  const wrappingKey = config.CONTROL_PLANE_KEY_PROVIDER ?? keyId
+  if (ring.source(wrappingKey) === undefined) {
+    ring.destroy()
+    throw new KeyProviderError('ERR_KEY_UNKNOWN', 'the key that is to wrap new ones is not configured', {
+      key_id: wrappingKey,
+    })
+  }
+  return { ...wrappingBy(ring, wrappingKey), destroy: () => ring.destroy() }
 }
 
 /** Wraps with the newest key of one source of a ring, and unwraps with whichever key is named. */
