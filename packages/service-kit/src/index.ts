@@ -27,6 +27,7 @@ export {
   type ProblemOptions,
   problemDocument,
 } from './errors.ts'
+export { hardenProcess } from './harden-process.ts'
 export type { ReadyCheck } from './health.ts'
 export { checkIdentityConfig, type IdentityConfig } from './identity/identity-config.ts'
 export { IdentityError, type IdentityErrorCode } from './identity/identity-error.ts'

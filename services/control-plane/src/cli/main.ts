@@ -16,11 +16,13 @@ type Act = (commands: typeof Commands, session: ToolSession, output: Output) => 
 /** Runs one command with the global options in force. */
 async function run(act: Act): Promise<void> {
   // Loaded here, so that --help does not wait for a database driver.
-  const [commands, { withSession }, { Output: Out }] = await Promise.all([
+  const [{ hardenProcess }, commands, { withSession }, { Output: Out }] = await Promise.all([
+    import('@rap/service-kit'),
     import('./commands.ts'),
     import('./session.ts'),
     import('@rap/tool-kit'),
   ])
+  hardenProcess()
   const { json, envFile } = program.opts<{ json?: boolean; envFile?: string }>()
   const output = new Out({ json })
   try {
