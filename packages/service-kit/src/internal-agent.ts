@@ -39,7 +39,9 @@ export function serverIdentityCheck(
     throw new TypeError('expected identity is out of form')
   }
   return (host, certificate) => {
-    const wrongName = checkServerIdentity(host, certificate)
+    // RFC 9525 §2: a host stands in the subjectAltName; Node would take a common name where no DNS name is there.
+    const subject = { ...certificate.subject, CN: '' }
+    const wrongName = checkServerIdentity(host, { ...certificate, subject })
     if (wrongName !== undefined) return wrongName
     const received = identityOfCertificate(new X509Certificate(certificate.raw))
     return received === expected ? undefined : new PeerIdentityError(expected, received ?? 'none')
