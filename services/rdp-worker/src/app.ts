@@ -18,6 +18,7 @@ import { type Config, dataPlaneTlsFiles, labelsOf, targetPolicy } from './config
 import { openAudit } from './control-plane/audit.ts'
 import { ControlPlane } from './control-plane/client.ts'
 import { verificationKeys } from './control-plane/keys.ts'
+import { RevokedState } from './control-plane/revoked.ts'
 import { AttachmentWatch } from './control-plane/watch.ts'
 import { Binder } from './data-plane/bind.ts'
 import { readChain } from './data-plane/certificate-chain.ts'
@@ -92,7 +93,11 @@ export async function startWorker(deps: WorkerDeps): Promise<Worker> {
     agents.push(agent)
     return new InternalClient({ baseUrl, logger, agent })
   }
-  const controlPlane = new ControlPlane(clientOf('control-plane', config.CONTROL_PLANE_INTERNAL_URL))
+  const revoked = new RevokedState(logger)
+  identity.onRevoked(() => revoked.learn('ERR_WORKER_REVOKED'))
+  const controlPlane = new ControlPlane(clientOf('control-plane', config.CONTROL_PLANE_INTERNAL_URL), code =>
+    revoked.learn(code),
+  )
   const audit = openAudit({ controlPlane, logger, metrics, windowMs: times?.auditWindowMs })
   const keys = await verificationKeys(config, {
     tls: () => identity.material,
@@ -191,7 +196,8 @@ export async function startWorker(deps: WorkerDeps): Promise<Worker> {
   const announcements = new PacedAttempts({ attempt: announceNow, pauseMs: ANNOUNCE_RETRY_MS })
   const announce = async (): Promise<void> => {
     await announcements.any()
-    if (!signal.aborted) setTimeout(() => void announce(), announced ? ANNOUNCE_MS : ANNOUNCE_RETRY_MS).unref()
+    if (signal.aborted || revoked.isRevoked) return
+    setTimeout(() => void announce(), announced ? ANNOUNCE_MS : ANNOUNCE_RETRY_MS).unref()
   }
   const port = await dataPlane.listen()
   await announce()
@@ -232,11 +238,21 @@ export async function startWorker(deps: WorkerDeps): Promise<Worker> {
     load: () => ({
       sessions: attachments.size,
       max_sessions: config.RDP_WORKER_MAX_SESSIONS,
-      traffic_ready: announced && keys.verifiesNewTokens && !signal.aborted,
+      traffic_ready: announced && keys.verifiesNewTokens && !signal.aborted && !revoked.isRevoked,
     }),
   })
   beat = () => heartbeat.beat()
   await beat()
+  revoked.onRevoked(() => {
+    attachments.drain()
+    dataPlane.stopListening()
+    watch.close()
+    stopped.abort()
+    void heartbeat.stop()
+    // Its reports are refused, and nobody waits for them: the control plane has ended the sessions itself.
+    void attachments.endAll('ERR_WORKER_REVOKED')
+    dataPlane.closeConnections('ERR_WORKER_REVOKED')
+  })
 
   return {
     port,
@@ -244,7 +260,7 @@ export async function startWorker(deps: WorkerDeps): Promise<Worker> {
       return {
         identity: identity.status(),
         redis: (await redis.commands.ping()) === 'PONG' ? 'ok' : 'not ready',
-        control_plane: announced ? 'ok' : 'not announced',
+        control_plane: revoked.status() ?? (announced ? 'ok' : 'not announced'),
         verification_keys: await keys.status(),
       }
     },

@@ -1,5 +1,5 @@
 import type { RuntimeTransport } from '@rap/data-plane-protocol'
-import type { InternalClient } from '@rap/service-kit'
+import { type InternalClient, type InternalRequest, ProblemError } from '@rap/service-kit'
 import type { SessionFailure } from '../target/failure.ts'
 import type { CertificateReport } from '../target/secure.ts'
 
@@ -60,24 +60,31 @@ export interface Announced {
   readonly next_kid: string | null
 }
 
+/** How long a poll may take, in milliseconds: the next one is to come in time. */
+const POLL_TIMEOUT_MS = 3000
+/** Answers that say that no call of this process will be taken any more. */
+const REVOKED = new Set(['ERR_WORKER_REVOKED', 'ERR_CERTIFICATE_REVOKED', 'ERR_IDENTITY_REVOKED'])
 /** Largest number of attachments in one poll; the control plane takes no more. */
 const MAX_POLLED = 1000
 
 /** The worker's calls to the source of truth. Every one throws ProblemError where it is refused or not answered. */
 export class ControlPlane {
-  readonly #client: InternalClient
+  readonly #client: Pick<InternalClient, 'request'>
+  readonly #onRevoked: (code: string) => void
 
-  constructor(client: InternalClient) {
+  /** `onRevoked` is called with each answer that says that this worker, or its certificate, is revoked. */
+  constructor(client: Pick<InternalClient, 'request'>, onRevoked: (code: string) => void = () => {}) {
     this.#client = client
+    this.#onRevoked = onRevoked
   }
 
   async announce(body: Announcement): Promise<Announced> {
-    return await this.#client.request({ method: 'POST', path: '/internal/v1/workers/self', body, idempotent: true })
+    return await this.#request({ method: 'POST', path: '/internal/v1/workers/self', body, idempotent: true })
   }
 
   /** Asks for one bind. Not repeated: the token is used up by the first answer. */
   async bind(body: BindRequest): Promise<BindGrant> {
-    return await this.#client.request<BindGrant>({ method: 'POST', path: '/internal/v1/binds', body, timeoutMs: 5000 })
+    return await this.#request<BindGrant>({ method: 'POST', path: '/internal/v1/binds', body, timeoutMs: 5000 })
   }
 
   async reportReady(attachmentId: string): Promise<void> {
@@ -98,7 +105,7 @@ export class ControlPlane {
     body: CertificateReport,
     signal: AbortSignal,
   ): Promise<string | undefined> {
-    const { decision, code } = await this.#client.request<{ decision: string; code: string | null }>({
+    const { decision, code } = await this.#request<{ decision: string; code: string | null }>({
       method: 'POST',
       path: `/internal/v1/attachments/${attachmentId}/target-certificate`,
       body,
@@ -109,16 +116,17 @@ export class ControlPlane {
     return decision === 'accepted' && code === null ? undefined : (code ?? 'refused')
   }
 
-  /** The states of the attachments that this worker holds. */
+  /** The states of the attachments that this worker holds; asked also where it holds none, since the answer may be that it is revoked. */
   async attachments(ids: readonly string[]): Promise<AttachmentState[]> {
     const states: AttachmentState[] = []
-    for (let start = 0; start < ids.length; start += MAX_POLLED) {
+    for (let start = 0; start === 0 || start < ids.length; start += MAX_POLLED) {
       const body = { attachment_ids: ids.slice(start, start + MAX_POLLED) }
-      const answer = await this.#client.request<{ attachments: AttachmentState[] }>({
+      const answer = await this.#request<{ attachments: AttachmentState[] }>({
         method: 'POST',
         path: '/internal/v1/workers/self/attachments',
         body,
         idempotent: true,
+        timeoutMs: POLL_TIMEOUT_MS,
       })
       states.push(...answer.attachments)
     }
@@ -126,15 +134,24 @@ export class ControlPlane {
   }
 
   async audit(body: AuditReport): Promise<void> {
-    await this.#client.request({ method: 'POST', path: '/internal/v1/audit-events', body })
+    await this.#request({ method: 'POST', path: '/internal/v1/audit-events', body })
   }
 
   async #report(attachmentId: string, body: unknown): Promise<void> {
-    await this.#client.request({
+    await this.#request({
       method: 'POST',
       path: `/internal/v1/attachments/${attachmentId}/state`,
       body,
       idempotent: true,
     })
+  }
+
+  async #request<T = unknown>(options: InternalRequest): Promise<T> {
+    try {
+      return await this.#client.request<T>(options)
+    } catch (error) {
+      if (error instanceof ProblemError && error.status === 403 && REVOKED.has(error.code)) this.#onRevoked(error.code)
+      throw error
+    }
   }
 }

@@ -2,8 +2,11 @@ import { type CloseReason, isCloseReason } from '@rap/data-plane-protocol'
 import type { Logger, Redis } from '@rap/service-kit'
 import type { ControlPlane } from './client.ts'
 
-/** Time between two polls of the live attachments, in milliseconds: a lost hint costs this much. */
-const POLL_MS = 5000
+/**
+ * Time between two polls of the live attachments, in milliseconds: a lost hint costs this much, and within five seconds a
+ * worker knows that it is revoked.
+ */
+const POLL_MS = 4000
 /** Pause after Redis refused the subscription, in milliseconds. */
 const SUBSCRIBE_RETRY_MS = 1000
 /** Longest hint that is read, in characters. */
@@ -80,7 +83,7 @@ export class AttachmentWatch {
 
   async #poll(): Promise<void> {
     const ids = this.#options.attachments()
-    if (ids.length === 0 || this.#polling) return
+    if (this.#polling || this.#closed) return
     this.#polling = true
     await this.#ask(ids)
     this.#polling = false

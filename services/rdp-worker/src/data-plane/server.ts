@@ -6,7 +6,7 @@ import {
   us_socket_local_port,
   type WebSocket,
 } from 'uWebSockets.js'
-import { CLOSE_REASONS, DATA_PLANE_PATH, MAX_MESSAGE_BYTES } from '@rap/data-plane-protocol'
+import { CLOSE_REASONS, type CloseReason, DATA_PLANE_PATH, MAX_MESSAGE_BYTES } from '@rap/data-plane-protocol'
 import { type ConnectionLimits, type Logger, TLS_1_2_CIPHERS } from '@rap/service-kit'
 import { bindByJson } from './bind-json.ts'
 import { bindByRdCleanPath } from './bind-rdcleanpath.ts'
@@ -131,9 +131,14 @@ export class DataPlane {
     this.#listener = undefined
   }
 
+  /** Tells every connection why it ends; none of them is cut off before it has heard. */
+  closeConnections(reason: CloseReason): void {
+    for (const connection of this.#connections) connection.close(reason)
+  }
+
   /** Tells every connection that the worker goes away. */
   closeAll(): void {
-    for (const connection of this.#connections) connection.close('ERR_WORKER_DRAINING')
+    this.closeConnections('ERR_WORKER_DRAINING')
     this.#listener = undefined
     for (const app of this.#apps.splice(0)) app.close()
   }
