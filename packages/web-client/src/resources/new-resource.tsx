@@ -5,6 +5,8 @@ import { useState } from 'react'
 import { type Explanation, explain, useAuth } from '../auth/auth.tsx'
 import { CredentialFields, credentialOf, credentialRules, NO_CREDENTIAL } from '../secrets/credential-fields.tsx'
 import { FailureAlert } from '../shell/failure-alert.tsx'
+import { plainFingerprint } from '../targets/explain-target.ts'
+import { MODES } from '../targets/modes.ts'
 
 interface NewResourceProps {
   readonly opened: boolean
@@ -12,13 +14,6 @@ interface NewResourceProps {
   onClose(): void
   onCreated(): void
 }
-
-const MODES = [
-  { value: 'strict', label: 'Public certificate authority' },
-  { value: 'platform_ca', label: 'Platform certificate authority' },
-  { value: 'pinned', label: 'Pinned certificate (SHA-256)' },
-]
-const FINGERPRINT = /^[0-9a-f]{64}$/
 
 /** Adds a desktop and its credential. The credential is sealed in the browser: the control plane cannot read it. */
 export function NewResource({ opened, organizationId, onClose, onCreated }: NewResourceProps) {
@@ -31,7 +26,7 @@ export function NewResource({ opened, organizationId, onClose, onCreated }: NewR
       name: value => (value.trim() === '' ? 'Give it a name' : null),
       address: value => (value.trim() === '' ? 'Enter host or host:port' : null),
       pin: (value, { mode }) =>
-        mode !== 'pinned' || FINGERPRINT.test(plainHex(value))
+        mode !== 'pinned' || value.trim() === '' || plainFingerprint(value) !== undefined
           ? null
           : 'Enter the 64 hexadecimal digits of the SHA-256 fingerprint',
       ...credentialRules,
@@ -43,6 +38,7 @@ export function NewResource({ opened, organizationId, onClose, onCreated }: NewR
     setFailure(undefined)
     try {
       const address = values.address.trim()
+      const pin = values.mode === 'pinned' ? plainFingerprint(values.pin) : undefined
       const resource = await rap.resources.create({
         organizationId,
         name: values.name.trim(),
@@ -50,7 +46,7 @@ export function NewResource({ opened, organizationId, onClose, onCreated }: NewR
         address: /:\d+$/.test(address) ? address : `${address}:3389`,
         metadata: {
           certificate_verification_mode: values.mode,
-          ...(values.mode === 'pinned' ? { certificate_pins: [plainHex(values.pin)] } : {}),
+          ...(pin === undefined ? {} : { certificate_pins: [pin] }),
         },
       })
       await rap.resources.setSecret(resource.id, credentialOf(values))
@@ -73,14 +69,20 @@ export function NewResource({ opened, organizationId, onClose, onCreated }: NewR
           <TextInput label="Name" placeholder="Accounting" data-autofocus {...form.getInputProps('name')} />
           <TextInput label="Address" placeholder="rdp.example.internal:3389" {...form.getInputProps('address')} />
           <Select
-            label="Trust of its certificate"
+            label="What vouches for it"
             description="A desktop whose certificate does not hold is never sent a password."
-            data={MODES}
+            data={MODES.map(({ value, label }) => ({ value, label }))}
             allowDeselect={false}
             {...form.getInputProps('mode')}
           />
           {form.values.mode === 'pinned' && (
-            <Textarea label="SHA-256 fingerprint" autosize placeholder="AA:BB:…" {...form.getInputProps('pin')} />
+            <Textarea
+              label="SHA-256 fingerprint"
+              description="Leave it empty to approve the first certificate once it was seen."
+              autosize
+              placeholder="AA:BB:…"
+              {...form.getInputProps('pin')}
+            />
           )}
           <CredentialFields form={form} />
           <Group justify="end">
@@ -96,6 +98,3 @@ export function NewResource({ opened, organizationId, onClose, onCreated }: NewR
     </Modal>
   )
 }
-
-/** A fingerprint as tools print it, with colons, spaces or capitals, as plain hexadecimal. */
-const plainHex = (value: string): string => value.replace(/[\s:]/g, '').toLowerCase()

@@ -8,8 +8,9 @@ import { SecretSection } from '../secrets/secret-section.tsx'
 import { FailureAlert } from '../shell/failure-alert.tsx'
 import { Shell } from '../shell/shell.tsx'
 import { useLoad } from '../shell/use-load.ts'
+import { TargetSection } from '../targets/target-section.tsx'
 
-/** One desktop: what it is, and its credential for people who look after that. */
+/** One desktop: what it is, and its identity and credential for people who look after those. */
 export function ResourcePage({ id }: { id: string }) {
   const { rap, me } = useAuth()
   const [, navigate] = useLocation()
@@ -47,6 +48,7 @@ export function ResourcePage({ id }: { id: string }) {
                 </Button>
               )}
             </Group>
+            {may('resources.manage') && <TargetSection resource={resource} />}
             {may('secrets.read_metadata') && <SecretSection resource={resource} canWrite={may('secrets.write')} />}
           </>
         )}
