@@ -29,8 +29,3 @@ export function whyNotRetired({ state, secrets, sealing_keys: sealingKeys }: Mas
   if (state === 'active') return 'It is active: rotate to another key first.'
   return secrets + sealingKeys === 0 ? undefined : 'It is still needed: re-wrap first.'
 }
-
-/** `1 row`, `1,200 rows`, nothing for none. */
-export function counted(count: number, noun: string): string {
-  return count === 0 ? '' : `${count.toLocaleString()} ${noun}${count === 1 ? '' : 's'}`
-}

@@ -1,9 +1,9 @@
 import { Badge, Code, Group, Paper, Stack, Text } from '@mantine/core'
 import type { MasterKey } from '@rap/client-sdk'
 import type { ReactNode } from 'react'
+import { counted } from '../shell/counted.ts'
 import { Moment } from '../shell/moment.tsx'
 import { Section } from '../shell/section.tsx'
-import { counted } from './explain-key.ts'
 
 const STATES = {
   active: { label: 'Active', color: 'green', order: 0 },

@@ -2,9 +2,10 @@ import { Alert, Button, Group, Progress, Stack, Text } from '@mantine/core'
 import type { MasterKey, Rewrap } from '@rap/client-sdk'
 import { useState } from 'react'
 import { type Explanation, useAuth } from '../auth/auth.tsx'
+import { counted } from '../shell/counted.ts'
 import { Moment } from '../shell/moment.tsx'
 import { Section } from '../shell/section.tsx'
-import { counted, explainKey } from './explain-key.ts'
+import { explainKey } from './explain-key.ts'
 
 interface RewrapStepProps {
   readonly keys: readonly MasterKey[]

@@ -1,5 +1,6 @@
 import { Anchor, Group, Paper, Stack, Text } from '@mantine/core'
 import type { PublishedBundle } from '@rap/client-sdk'
+import { counted } from '../shell/counted.ts'
 import { Moment } from '../shell/moment.tsx'
 import { Section } from '../shell/section.tsx'
 import { Fingerprint } from './fingerprint.tsx'
@@ -24,7 +25,7 @@ export function BundleList({ bundles }: { bundles: readonly PublishedBundle[] })
                   </Anchor>
                 </Group>
                 <Text size="sm" c="dimmed">
-                  {roots.length === 1 ? 'One root' : `${roots.length} roots`} · published <Moment at={at} />
+                  {counted(roots.length, 'root')} · published <Moment at={at} />
                 </Text>
                 <Fingerprint of={ref} value={sha256} />
               </Stack>

@@ -35,16 +35,12 @@ export function stakeOf(error: unknown): string | undefined {
 export function explainTrust(error: unknown): ChangeFailure {
   const explanation = explain(error)
   if (!(error instanceof RapError)) return { ...explanation, isOutOfDate: false }
-  const { retryAfterSeconds, certificatesInForce } = error
-  const more = [
-    explanation.detail,
-    certificatesInForce === undefined ? '' : `${certificatesInForce} of its certificates are in force.`,
-    retryAfterSeconds === undefined ? '' : `It can be taken in ${durationOf(retryAfterSeconds)}.`,
-  ]
+  const { retryAfterSeconds } = error
+  const more = retryAfterSeconds === undefined ? '' : `It can be taken in ${durationOf(retryAfterSeconds)}`
   const known = Object.hasOwn(REMEDIES, error.code) ? REMEDIES[error.code] : undefined
   return {
     ...explanation,
-    detail: more.filter(text => text !== '').join(' '),
+    detail: [explanation.detail, more].flatMap(text => (text === '' ? [] : `${text.replace(/\.$/, '')}.`)).join(' '),
     remedy: explanation.remedy ?? known,
     isOutOfDate: OUT_OF_DATE.has(error.code),
   }

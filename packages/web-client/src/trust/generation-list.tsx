@@ -1,5 +1,6 @@
 import { Badge, Group, Paper, Stack, Text } from '@mantine/core'
 import type { CaGeneration } from '@rap/client-sdk'
+import { counted } from '../shell/counted.ts'
 import { Moment } from '../shell/moment.tsx'
 import { Section } from '../shell/section.tsx'
 import { Fingerprint } from './fingerprint.tsx'
@@ -47,9 +48,7 @@ function Item({ generation }: { generation: CaGeneration }) {
             {STATES[state].label}
           </Badge>
         </Group>
-        <Text size="sm">
-          {count === 0 ? 'No certificate in force' : `${count} certificate${count === 1 ? '' : 's'} in force`}
-        </Text>
+        <Text size="sm">{counted(count, 'certificate') || 'No certificate'} in force</Text>
         <Text size="sm">
           Root {root.subject}, until <Moment at={root.not_after} />; {ROOT_KEYS[root.key]}
         </Text>

@@ -56,6 +56,7 @@ export function JoinTokenList({ tokens = [], failure, onChanged }: JoinTokenList
                 <Button
                   variant="default"
                   size="xs"
+                  style={{ flex: 'none' }}
                   aria-label={`Delete the join token for ${token.name}`}
                   onClick={() => setDeleting(token)}
                 >

@@ -1,5 +1,6 @@
 import { ActionIcon, Badge, Code, Group, Menu, Paper, Stack, Text } from '@mantine/core'
 import { IconCertificateOff, IconDots, IconKey, IconShieldOff } from '@tabler/icons-react'
+import { counted } from '../shell/counted.ts'
 import { Moment } from '../shell/moment.tsx'
 import { type Machine, stateOf } from './machine.ts'
 
@@ -49,7 +50,7 @@ export function MachineItem({ machine, onEnrol, onRevoke, onTakeBack }: MachineI
                 {label}={value}
               </Code>
             ))}
-            {kind === 'worker' && (
+            {kind === 'worker' && id !== name && (
               <Text size="xs" c="dimmed">
                 {id}
               </Text>
@@ -88,7 +89,7 @@ export function MachineItem({ machine, onEnrol, onRevoke, onTakeBack }: MachineI
 }
 
 function CertificateLine({ machine: { identity, worker } }: { machine: Machine }) {
-  const sessions = worker === undefined ? '' : `${worker.live_attachments} live`
+  const sessions = worker === undefined ? '' : counted(worker.live_attachments, 'live desktop') || 'no live desktop'
   const version = worker === undefined ? '' : `version ${worker.version}`
   const more = [sessions, version].filter(part => part !== '').join(' · ')
   if (identity === undefined) return <>Certificate from elsewhere{more && ` · ${more}`}</>

@@ -62,7 +62,11 @@ export function Machines({ isManaged }: { isManaged: boolean }) {
       {value !== undefined && value.machines.length > 0 && (
         <Section
           title="Workers and services"
-          explanation="Who may hold a certificate of the platform, under which names, and until when the newest one lasts. It is renewed by itself."
+          explanation={
+            isManaged
+              ? 'Who may hold a certificate of the platform, under which names, and until when the newest one lasts. It is renewed by itself.'
+              : 'Who has announced itself.'
+          }
         >
           {isManaged && <Group>{enrol}</Group>}
           <Stack component="ul" gap="xs" p={0} m={0} style={{ listStyle: 'none' }}>

@@ -2,6 +2,7 @@ import { List, Text } from '@mantine/core'
 import { notifications } from '@mantine/notifications'
 import { useAuth } from '../auth/auth.tsx'
 import { ChangeDialog } from '../shell/change-dialog.tsx'
+import { counted } from '../shell/counted.ts'
 import { explainTrust } from './explain-trust.ts'
 import type { Machine } from './machine.ts'
 
@@ -19,7 +20,8 @@ export function RevokeDialog({ machine, ...told }: MachineDialogProps) {
   const revoke = async () => {
     const { sessions_failed: sessions } =
       kind === 'worker' ? await rap.workers.revoke(id) : await rap.identities.revokeService(id)
-    notifications.show({ message: `${name} was revoked; sessions ended: ${sessions}`, color: 'green' })
+    const ended = counted(sessions, 'session')
+    notifications.show({ message: `${name} was revoked${ended && `, and ${ended} ended`}`, color: 'green' })
   }
   return (
     <ChangeDialog

@@ -8,6 +8,8 @@ import { StepDialog } from './step-dialog.tsx'
 
 interface Words {
   readonly name: string
+  readonly question: string
+  readonly action: string
   /** What it does, before it is done. */
   readonly what: string
   /** More, where it is confirmed. */
@@ -17,26 +19,36 @@ interface Words {
 const STEPS: Readonly<Record<CaStep, Words>> = {
   stage: {
     name: '1. Stage',
+    question: 'Stage the next generation?',
+    action: 'Stage',
     what: 'Makes the next generation and publishes a bundle with both roots. Nothing is issued by it yet.',
     more: 'Clients fetch the new bundle by themselves. Give them time before the next step.',
   },
   activate: {
     name: '2. Activate',
+    question: 'Activate the staged generation?',
+    action: 'Activate',
     what: 'Issues by the staged generation from now on. Every machine is told to renew within a minute.',
     more: 'Desktops stay open. Certificates come with a link to the older root, for clients that do not know the new one.',
   },
   retire: {
     name: '3. Retire',
+    question: 'Retire the older generation?',
+    action: 'Retire',
     what: 'Publishes a bundle without the older root and destroys its key.',
     more: 'This cannot be undone. Clients that still hold the older bundle alone take the gateway until they have followed.',
   },
   rollback: {
     name: 'Roll back',
+    question: 'Go one step back?',
+    action: 'Roll back',
     what: 'Goes one step back: issues by the older generation again, or drops the staged one.',
     more: 'As often as there are steps to go back.',
   },
   renewIntermediate: {
     name: 'Renew the intermediate',
+    question: 'Renew the intermediate?',
+    action: 'Renew',
     what: 'Replaces the intermediate that issues, below the same root. No client notices.',
     more: 'Certificates of the earlier intermediate stay valid until they end.',
   },
@@ -55,7 +67,7 @@ export function RotationSteps({ status, onChanged }: { status: PlatformCaStatus;
       <Stack component="ol" gap="sm" p={0} m={0} style={{ listStyle: 'none' }}>
         {ORDER.map(step => {
           const reason = whyNot(step, status)
-          const { name, what } = STEPS[step]
+          const { name, action, what } = STEPS[step]
           return (
             <Group key={step} component="li" justify="space-between" wrap="nowrap" align="start">
               <div>
@@ -76,10 +88,9 @@ export function RotationSteps({ status, onChanged }: { status: PlatformCaStatus;
                 size="xs"
                 style={{ flex: 'none' }}
                 disabled={reason !== undefined}
-                aria-label={name.replace(/^\d\. /, '')}
                 onClick={() => setTaking(step)}
               >
-                {name.replace(/^\d\. | the intermediate$/g, '')}
+                {action}
               </Button>
             </Group>
           )
@@ -87,8 +98,8 @@ export function RotationSteps({ status, onChanged }: { status: PlatformCaStatus;
       </Stack>
       {taking !== undefined && (
         <StepDialog
-          title={`${STEPS[taking].name.replace(/^\d\. /, '')}?`}
-          action={STEPS[taking].name.replace(/^\d\. | the intermediate$/g, '')}
+          title={STEPS[taking].question}
+          action={STEPS[taking].action}
           {...(taking === 'retire' && { color: 'red' })}
           take={options => rap.platformCa[taking](options)}
           onClose={() => setTaking(undefined)}

@@ -1,7 +1,7 @@
 import { Anchor, Code, Skeleton, Stack, Tabs, Text, Title } from '@mantine/core'
 import { useDocumentTitle } from '@mantine/hooks'
 import { IconShieldLock } from '@tabler/icons-react'
-import { useCallback } from 'react'
+import { useCallback, useEffect } from 'react'
 import { useLocation, useSearch } from 'wouter'
 import runbook from '../../../../docs/operations/trust.md?url'
 import { useAuth } from '../auth/auth.tsx'
@@ -12,6 +12,9 @@ import { useLoad } from '../shell/use-load.ts'
 import { Authority } from './authority.tsx'
 import { Machines } from './machines.tsx'
 import { SigningKeySection } from './signing-keys.tsx'
+
+/** Between an answer about a rotation that is under way and the next question. */
+const POLL_MS = 5000
 
 const TABS = ['machines', 'authority', 'signing-keys']
 
@@ -40,6 +43,13 @@ function Trust() {
   const [, navigate] = useLocation()
   const asked = new URLSearchParams(useSearch()).get('tab') ?? ''
   const { value: ca, failure, reload } = useLoad(useCallback(() => rap.platformCa.status(), [rap]))
+  // Machines renew by themselves while the CA is rotated, and the last step waits for them.
+  const isRotating = ca?.generations.some(({ state }) => state === 'superseded') === true
+  useEffect(() => {
+    if (!isRotating) return
+    const timer = setTimeout(reload, POLL_MS)
+    return () => clearTimeout(timer)
+  }, [isRotating, ca, failure, reload])
   return (
     <>
       <Text>
