@@ -55,6 +55,7 @@ export const debianPackages = [
     purposes: ['bench'],
   },
   { what: 'OpenSSL', provides: ['openssl'], packages: ['openssl'], purposes: ['test'] },
+  { what: 'curl, against every listener', provides: ['curl'], packages: ['curl'], purposes: ['test'] },
   { what: 'compiler of native npm modules', provides: ['g++'], packages: ['g++'], purposes: ['test'] },
   { what: 'make, for the same', provides: ['make'], packages: ['make'], purposes: ['test'] },
   { what: 'Python, for the same', provides: ['python3'], packages: ['python3'], purposes: ['test'] },
