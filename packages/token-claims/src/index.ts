@@ -35,6 +35,7 @@ export {
   CLOCK_TOLERANCE_SECONDS,
   channelsBeyond,
   decodeJti,
+  decodeThumbprint,
   type KeyLookup,
   type SigningKey,
   type SignOptions,

@@ -119,6 +119,17 @@ export function decodeJti(token: string): string {
   }
 }
 
+/** The certificate thumbprint (`cnf.x5t#S256`, RFC 8705 §3.1) of a token that somebody else verifies; '' where there is none. */
+export function decodeThumbprint(token: string): string {
+  try {
+    const { cnf } = decodeJwt<{ cnf?: { 'x5t#S256'?: unknown } }>(token)
+    const thumbprint = cnf?.['x5t#S256']
+    return typeof thumbprint === 'string' ? thumbprint : ''
+  } catch {
+    return ''
+  }
+}
+
 function checkSize(token: string, maxCharacters: number): void {
   if (typeof token !== 'string' || token.length > maxCharacters) {
     throw new TokenError('ERR_TOKEN_TOO_LARGE', 'token is over the bound')

@@ -1,7 +1,6 @@
 import { RUNTIME_TRANSPORTS } from '@rap/data-plane-protocol'
 import {
   ConnectionLimits,
-  type InternalAgent,
   InternalClient,
   internalAgent,
   isProduction,
@@ -20,6 +19,7 @@ import { ControlPlane } from './control-plane/client.ts'
 import { verificationKeys } from './control-plane/keys.ts'
 import { RevokedState } from './control-plane/revoked.ts'
 import { AttachmentWatch } from './control-plane/watch.ts'
+import { LeaseAgents, type LeaseClient } from './credentials/lease-agents.ts'
 import { Binder } from './data-plane/bind.ts'
 import { readChain } from './data-plane/certificate-chain.ts'
 import { DataPlane } from './data-plane/server.ts'
@@ -51,6 +51,7 @@ export interface WorkerDeps {
 /** Times that tests shorten, in milliseconds. */
 export interface WorkerTimes extends AttachmentTimes {
   readonly bindTimeoutMs?: number
+  readonly lingerMs?: number
   readonly leaseMs?: number
   readonly pollMs?: number
   readonly auditWindowMs?: number
@@ -83,21 +84,18 @@ export async function startWorker(deps: WorkerDeps): Promise<Worker> {
       'reads are copied on this version of Node',
     )
   }
-  const agents: InternalAgent[] = []
-  const clientOf = (service: string, baseUrl: string): InternalClient => {
-    const agent = internalAgent({
-      ...identity.material,
-      trustDomain: config.RAP_TRUST_DOMAIN,
-      expectedIdentity: `service/${service}`,
-    })
-    agents.push(agent)
-    return new InternalClient({ baseUrl, logger, agent })
+  const clientOf = (service: string, baseUrl: string, material: PlatformIdentity['material']): LeaseClient => {
+    const identified = { trustDomain: config.RAP_TRUST_DOMAIN, expectedIdentity: `service/${service}` }
+    const agent = internalAgent({ ...material, ...identified })
+    return { agent, client: new InternalClient({ baseUrl, logger, agent }) }
   }
+  const upstream = clientOf('control-plane', config.CONTROL_PLANE_INTERNAL_URL, identity.material)
+  const leaseAgents = new LeaseAgents(identity.material, material =>
+    clientOf('secret-resolver', config.SECRET_RESOLVER_URL, material),
+  )
   const revoked = new RevokedState(logger)
   identity.onRevoked(() => revoked.learn('ERR_WORKER_REVOKED'))
-  const controlPlane = new ControlPlane(clientOf('control-plane', config.CONTROL_PLANE_INTERNAL_URL), code =>
-    revoked.learn(code),
-  )
+  const controlPlane = new ControlPlane(upstream.client, code => revoked.learn(code))
   const audit = openAudit({ controlPlane, logger, metrics, windowMs: times?.auditWindowMs })
   const keys = await verificationKeys(config, {
     tls: () => identity.material,
@@ -114,7 +112,7 @@ export async function startWorker(deps: WorkerDeps): Promise<Worker> {
   const attachments: Attachments = new Attachments({
     controlPlane,
     audit,
-    resolver: clientOf('secret-resolver', config.SECRET_RESOLVER_URL),
+    resolverFor: token => leaseAgents.for(token),
     leases,
     targetPolicy: targetPolicy(config),
     platformCa: () => identity.material.ca,
@@ -151,6 +149,7 @@ export async function startWorker(deps: WorkerDeps): Promise<Worker> {
     limits,
     landing,
     bindTimeoutMs: times?.bindTimeoutMs,
+    lingerMs: times?.lingerMs,
     binder,
     logger,
     certificateChain: () => certificateChain,
@@ -161,6 +160,7 @@ export async function startWorker(deps: WorkerDeps): Promise<Worker> {
     pausedTargets: () => attachments.relays.filter(relay => relay.paused).length,
     connections: () => limits.connections,
     unboundConnections: () => limits.unbound,
+    certificates: () => dataPlane.certificates,
   })
 
   const reloadDataPlaneTls = async () => {
@@ -169,8 +169,11 @@ export async function startWorker(deps: WorkerDeps): Promise<Worker> {
     certificateChain = chain
   }
   identity.onChange(async next => {
-    for (const agent of agents) agent.setTls(next)
+    upstream.agent.setTls(next)
+    leaseAgents.setTls(next)
     if (ownFiles === undefined) await reloadDataPlaneTls()
+    // Lease tokens are bound to the certificate of the last announcement.
+    await announcements.fresh()
   })
 
   let announced = false
@@ -279,7 +282,7 @@ export async function startWorker(deps: WorkerDeps): Promise<Worker> {
       dataPlane.closeAll()
       stopped.abort()
       await audit.close()
-      await Promise.all(agents.map(agent => agent.destroy()))
+      await Promise.all([upstream.agent.destroy(), leaseAgents.destroy()])
     },
   }
 }

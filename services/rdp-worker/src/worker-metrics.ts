@@ -9,6 +9,7 @@ export interface WorkerGauges {
   pausedTargets(): number
   connections(): number
   unboundConnections(): number
+  certificates(): number
 }
 
 /** What the worker counts. Labels are stable codes: their number is bounded, and none is an id. */
@@ -95,5 +96,10 @@ export class WorkerMetrics {
     gauge('rap_worker_paused_targets', 'Targets that are not read because their client is behind', gauges.pausedTargets)
     gauge('rap_worker_connections', 'WebSocket connections', gauges.connections)
     gauge('rap_worker_unbound_connections', 'WebSocket connections that have not bound yet', gauges.unboundConnections)
+    gauge(
+      'rap_worker_data_plane_certificates',
+      'Certificates that connections of the data plane may have begun with; 1 unless some outlive a renewal',
+      gauges.certificates,
+    )
   }
 }

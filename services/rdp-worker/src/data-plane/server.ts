@@ -1,16 +1,10 @@
-import {
-  SSLApp,
-  type TemplatedApp,
-  type us_listen_socket,
-  us_listen_socket_close,
-  us_socket_local_port,
-  type WebSocket,
-} from 'uWebSockets.js'
+import { SSLApp, type TemplatedApp, type WebSocket } from 'uWebSockets.js'
 import { CLOSE_REASONS, type CloseReason, DATA_PLANE_PATH, MAX_MESSAGE_BYTES } from '@rap/data-plane-protocol'
 import { type ConnectionLimits, type Logger, TLS_1_2_CIPHERS } from '@rap/service-kit'
 import { bindByJson } from './bind-json.ts'
 import { bindByRdCleanPath } from './bind-rdcleanpath.ts'
 import { Connection, type ConnectionContext, type SocketData } from './connection.ts'
+import { ListeningApps } from './listening-apps.ts'
 
 /** A client that answers no ping for this long is gone, in seconds. */
 const IDLE_TIMEOUT_SECONDS = 60
@@ -25,6 +19,8 @@ export interface DataPlaneOptions extends Omit<ConnectionContext, 'bindBy'> {
   readonly port: number
   readonly certFile: string
   readonly keyFile: string
+  /** Default: that of the applications. */
+  readonly lingerMs?: number | undefined
   readonly limits: ConnectionLimits
   readonly logger: Logger
 }
@@ -33,10 +29,8 @@ export interface DataPlaneOptions extends Omit<ConnectionContext, 'bindBy'> {
 export class DataPlane {
   readonly #options: DataPlaneOptions
   readonly #context: ConnectionContext
-  /** The newest last; an older one has the connections that began with an older certificate. */
-  readonly #apps: TemplatedApp[] = []
+  readonly #apps: ListeningApps
   readonly #connections = new Set<Connection>()
-  #listener: us_listen_socket | undefined
 
   constructor(options: DataPlaneOptions) {
     this.#options = options
@@ -45,10 +39,11 @@ export class DataPlane {
       bindBy: (connection, first, isBinary) =>
         isBinary ? bindByRdCleanPath(connection, first) : bindByJson(connection, first),
     }
+    this.#apps = new ListeningApps({ ...options, build: counted => this.#build(counted) })
   }
 
   /** An application with the certificate as its files are now. */
-  #build(): TemplatedApp {
+  #build(counted: { opened(): void; closed(): void }): TemplatedApp {
     const { certFile, keyFile } = this.#options
     return SSLApp({
       cert_file_name: certFile,
@@ -80,10 +75,14 @@ export class DataPlane {
             socketContext,
           )
         },
-        open: ws => this.#open(ws),
+        open: ws => {
+          counted.opened()
+          this.#open(ws)
+        },
         message: (ws, message, isBinary) => ws.getUserData().connection?.onMessage(message, isBinary),
         drain: ws => ws.getUserData().connection?.onDrain(),
         close: ws => {
+          counted.closed()
           const { connection } = ws.getUserData()
           if (connection === undefined) return
           this.#connections.delete(connection)
@@ -99,36 +98,24 @@ export class DataPlane {
     return this.#connections.size
   }
 
-  /** Listens, and answers the port. */
-  async listen(port = this.#options.port): Promise<number> {
-    const { host } = this.#options
-    const app = this.#build()
-    const listener = await new Promise<us_listen_socket>((resolve, reject) => {
-      app.listen(host, port, socket => {
-        if (socket) resolve(socket)
-        else reject(new Error(`cannot listen on ${host}:${port}`))
-      })
-    })
-    this.#apps.push(app)
-    this.#listener = listener
-    return us_socket_local_port(listener)
+  /** How many certificates connections may have begun with. */
+  get certificates(): number {
+    return this.#apps.size
   }
 
-  /**
-   * Takes the certificate anew from its files, for connections from now on; those that are there go on. For a moment two listeners share the
-   * port (SO_REUSEPORT), so that nobody is refused.
-   */
-  async reload(): Promise<void> {
-    const old = this.#listener
-    if (old === undefined) return
-    await this.listen(us_socket_local_port(old))
-    us_listen_socket_close(old)
+  /** Listens, and answers the port. */
+  listen(port = this.#options.port): Promise<number> {
+    return this.#apps.listen(port)
+  }
+
+  /** Takes the certificate anew from its files, for connections from now on; those that are there go on. */
+  reload(): Promise<void> {
+    return this.#apps.renew()
   }
 
   /** Takes no further connection; those that are there go on. */
   stopListening(): void {
-    if (this.#listener !== undefined) us_listen_socket_close(this.#listener)
-    this.#listener = undefined
+    this.#apps.stopListening()
   }
 
   /** Tells every connection why it ends; none of them is cut off before it has heard. */
@@ -139,8 +126,7 @@ export class DataPlane {
   /** Tells every connection that the worker goes away. */
   closeAll(): void {
     this.closeConnections('ERR_WORKER_DRAINING')
-    this.#listener = undefined
-    for (const app of this.#apps.splice(0)) app.close()
+    this.#apps.closeAll()
   }
 
   #open(ws: WebSocket<SocketData>): void {

@@ -52,7 +52,8 @@ export interface AttachmentTimes {
 export interface AttachmentsOptions {
   readonly controlPlane: ControlPlane
   readonly audit: Pick<WorkerAudit, 'report'>
-  readonly resolver: InternalClient
+  /** The client of the secret-resolver for a lease token. */
+  readonly resolverFor: (leaseToken: string) => InternalClient
   readonly leases: { hold(lease: AssignmentClaims): void; release(leaseId: string): Promise<void> }
   readonly targetPolicy: TargetPolicy
   readonly platformCa: () => string | Buffer
@@ -183,11 +184,14 @@ export class Attachments {
   }
 
   async #warmUp(held: Held): Promise<void> {
-    const { controlPlane, resolver, targetPolicy, platformCa, production, credSspMinimumVersion } = this.#options
+    const { controlPlane, resolverFor, targetPolicy, platformCa, production, credSspMinimumVersion } = this.#options
     const { assignment, ended, startedAt } = held
     const { signal } = ended
     const lease = { token: assignment.lease_token, jti: decodeJti(assignment.lease_token) }
-    held.credentials = await resolveCredentials(resolver, lease, { signal, timeoutMs: RESOLVE_TIMEOUT_MS })
+    held.credentials = await resolveCredentials(resolverFor(lease.token), lease, {
+      signal,
+      timeoutMs: RESOLVE_TIMEOUT_MS,
+    })
     signal.throwIfAborted()
     held.target = await openTarget({
       target: assignment.target,

@@ -277,10 +277,11 @@ t.test('a fault of the worker itself fails one session with words, and says the 
   const logger = createLogger({ service: 'rdp-worker', destination: { write: line => lines.push(line) } })
   const metrics = createMetrics({ service: 'rdp-worker' })
   const caller = new ControlPlane(clientOf('control-plane', controlPlane.peer.url))
+  const resolverClient = clientOf('secret-resolver', resolver.peer.url)
   const attachments = new Attachments({
     controlPlane: caller,
     audit: openAudit({ controlPlane: caller, logger, metrics }),
-    resolver: clientOf('secret-resolver', resolver.peer.url),
+    resolverFor: () => resolverClient,
     leases: { hold: () => undefined, release: async () => undefined },
     targetPolicy: targetPolicyOf(['127.0.0.0/8']),
     platformCa: () => {
