@@ -76,7 +76,7 @@ t.test('names come back as they went in, whichever they are', async t => {
       t.match(read, { ...given, ipAddresses: given.ipAddresses.map(canonicalIpAddress) })
       t.same(read.ipAddresses.map(canonicalIpAddress), read.ipAddresses)
     }),
-    { numRuns: 60 },
+    { numRuns: 40 },
   )
 })
 
@@ -154,7 +154,7 @@ t.test('a request with any bit turned is refused, or is the same request', async
   const good = await readCsr(text)
   const der = derOf(text)
   let refusals = 0
-  for (let bit = 0; bit < der.length * 8; bit += 7) {
+  for (let bit = 0; bit < der.length * 8; bit += 13) {
     const turned = Buffer.from(der)
     turned.writeUInt8(turned.readUInt8(bit >> 3) ^ (1 << (bit & 7)), bit >> 3)
     try {
@@ -164,7 +164,7 @@ t.test('a request with any bit turned is refused, or is the same request', async
       refusals++
     }
   }
-  t.ok(refusals > (der.length * 8) / 7 - 20, `${refusals} refusals`)
+  t.ok(refusals > (der.length * 8) / 13 - 10, `${refusals} refusals`)
 })
 
 t.test('a certificate is no request', async t => {
