@@ -95,9 +95,9 @@ function CertificateItem({
           )}{' '}
           by worker {certificate.worker_name}.{' '}
           {refused_code !== null
-            ? `Refused: ${refusalOf(refused_code)}.`
+            ? `Refused${times_seen > 1 ? ' the last time' : ''}: ${refusalOf(refused_code)}.`
             : accepted_at !== null
-              ? 'Accepted.'
+              ? 'Accepted the last time.'
               : 'Not checked: the mode accepts anything.'}
         </Text>
       </Stack>

@@ -88,7 +88,9 @@ function Compare() {
         Read it on the machine itself, at its console, not through this network. In PowerShell, as an administrator:
       </Text>
       <Text size="xs" ff="monospace" mt="xs" style={{ overflowWrap: 'anywhere' }}>
-        {"Get-ChildItem 'Cert:\\LocalMachine\\Remote Desktop' | ForEach-Object { $_.GetCertHashString('SHA256') }"}
+        {
+          "Get-ChildItem 'Cert:\\LocalMachine\\Remote Desktop' | ForEach-Object { [BitConverter]::ToString([Security.Cryptography.SHA256]::Create().ComputeHash($_.RawData)) }"
+        }
       </Text>
     </Alert>
   )
@@ -203,7 +205,10 @@ function Stage({ resourceId, identity, onClose, onChanged }: DecisionProps) {
         placeholder="AA:BB:…"
         autosize
         value={text}
-        onChange={event => setText(event.currentTarget.value)}
+        onChange={event => {
+          setText(event.currentTarget.value)
+          setProblem(undefined)
+        }}
         error={problem}
       />
       {identity.approved.length > 0 && (
@@ -273,7 +278,10 @@ function Enrol({ resourceId, onClose, onChanged }: DecisionProps) {
         maxRows={12}
         styles={{ input: { fontFamily: 'monospace' } }}
         value={pem}
-        onChange={event => setPem(event.currentTarget.value)}
+        onChange={event => {
+          setPem(event.currentTarget.value)
+          setProblem(undefined)
+        }}
         error={problem}
       />
     </ChangeDialog>

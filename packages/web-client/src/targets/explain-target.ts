@@ -38,11 +38,11 @@ export function refusalOf(code: string): string {
   return REFUSALS[code] ?? code
 }
 
-/** A fingerprint as tools print it, with colons, spaces or capitals, as plain hexadecimal; undefined where it is none. */
+/** A fingerprint as tools print it, with colons, hyphens, spaces or capitals, as plain hexadecimal; undefined where it is none. */
 export function plainFingerprint(text: string): string | undefined {
   const plain = text
     .replace(/^sha-?256( fingerprint)?[=:]/i, '')
-    .replace(/[\s:]/g, '')
+    .replace(/[\s:-]/g, '')
     .toLowerCase()
   return /^[0-9a-f]{64}$/.test(plain) ? plain : undefined
 }

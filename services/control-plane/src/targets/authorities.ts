@@ -20,16 +20,16 @@ export interface Authority {
  * signs counts. Throws ProblemError ERR_TARGET_CA_INVALID with the reason.
  */
 export function readAuthorities(pem: string, now: Date): string[] {
-  if (pem.length > MAX_AUTHORITIES_PEM_CHARACTERS) throw invalid('it is too long')
-  if (pem.replace(BLOCK, '').trim() !== '') throw invalid('there is something else than certificates in it')
+  if (pem.length > MAX_AUTHORITIES_PEM_CHARACTERS) throw invalid('It is too long')
+  if (pem.replace(BLOCK, '').trim() !== '') throw invalid('There is something else than certificates in it')
   const blocks = pem.match(BLOCK) ?? []
-  if (blocks.length === 0) throw invalid('there is no certificate in it')
+  if (blocks.length === 0) throw invalid('There is no certificate in it')
   if (blocks.length > MAX_TARGET_AUTHORITIES)
-    throw invalid(`there are more than ${MAX_TARGET_AUTHORITIES} certificates in it`)
-  const ders = blocks.map((block, index) => readAuthority(block, `certificate ${index + 1}`, now))
+    throw invalid(`There are more than ${MAX_TARGET_AUTHORITIES} certificates in it`)
+  const ders = blocks.map((block, index) => readAuthority(block, `Certificate ${index + 1}`, now))
   const distinct = [...new Set(ders.map(der => der.toString('base64')))]
   if (distinct.join('').length > MAX_TARGET_AUTHORITY_CHARACTERS)
-    throw invalid('the certificates are too long together')
+    throw invalid('The certificates are too long together')
   return distinct
 }
 
