@@ -54,6 +54,7 @@ the code, never on the words. This page is made by \`node scripts/checks/check-l
 
 What a person is told never names the address, the account or the certificate of a target. Those are in the log of the worker, as \`facts\` of
 \`target_failed\`, under the attachment's id; the fingerprint of a certificate that was refused is in the audit too (\`target_certificate_refused\`).
+Who may manage a desktop is told the fingerprint with the answer (\`fingerprint_sha256\`), and decides about it: [target-identity.md](target-identity.md).
 No password is sent before the certificate of the target is verified.
 
 ## From the address to the logon

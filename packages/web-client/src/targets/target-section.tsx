@@ -54,6 +54,12 @@ export function TargetSection({ resource }: { resource: Resource }) {
               Stage the next one…
             </Button>
           </Group>
+          {identity.mode !== 'pinned' && identity.approved.length + identity.staged.length > 0 && (
+            <Text size="sm" c="dimmed">
+              What is approved or staged counts in the mode “Approved certificates” alone; what is rejected is refused
+              in every mode.
+            </Text>
+          )}
           <PinList identity={identity} nameOf={nameOf} onDecide={setDecision} />
           <Title order={4}>Shown by the desktop</Title>
           <Seen identity={identity} onDecide={setDecision} />
