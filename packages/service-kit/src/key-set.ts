@@ -88,18 +88,18 @@ export function remoteKeySet(options: RemoteKeySetOptions): RemoteKeySet {
       refreshAhead()
     },
   })
-  /** Nobody waits for a control plane that is known to be away while the last set counts. */
-  const bringUpToDate = async (): Promise<void> => {
+  /** Nobody waits for a control plane that is known to be away while the last set has the answer. */
+  const bringUpToDate = async (hasAnswer: boolean): Promise<void> => {
     usedAt = now()
     if (isWithin(FRESH_MS)) return
-    if (hasFailed && isWithin(USABLE_MS)) void attempts.any()
+    if (hasFailed && hasAnswer) void attempts.any()
     else await attempts.any()
   }
 
   return {
     async lookup(kid) {
       const { begun } = attempts
-      await bringUpToDate()
+      await bringUpToDate(knows(kid))
       if (!knows(kid) && attempts.begun === begun) await attempts.fresh()
       if (knows(kid)) return await fetched?.lookup(kid)
       if (hasFailed || !isWithin(USABLE_MS))
@@ -107,7 +107,7 @@ export function remoteKeySet(options: RemoteKeySetOptions): RemoteKeySet {
       return undefined
     },
     async ready() {
-      await bringUpToDate()
+      await bringUpToDate(isWithin(USABLE_MS))
       return isWithin(USABLE_MS)
     },
   }
@@ -126,22 +126,46 @@ async function fetchSet(question: {
     maxResponseSize: MAX_DOCUMENT_BYTES,
   })
   try {
+    const answer = await ask(dispatcher, url, last?.etag)
+    if (answer === 'unchanged' && last !== undefined) return { ...last, at }
+    // RFC 9110 §8.6: a 304 may carry the length of what it does not send; undici takes that for a body that is cut short.
+    const { document, etag } = typeof answer === 'object' ? answer : await askWhole(dispatcher, url)
+    return { lookup: await keyLookupOf(document), etag, at }
+  } finally {
+    await dispatcher.destroy()
+  }
+}
+
+interface Answer {
+  readonly document: unknown
+  readonly etag: string | undefined
+}
+
+async function askWhole(dispatcher: Agent, url: string): Promise<Answer> {
+  const answer = await ask(dispatcher, url, undefined)
+  if (typeof answer === 'string') throw new Error('key set was not answered')
+  return answer
+}
+
+async function ask(dispatcher: Agent, url: string, etag: string | undefined): Promise<Answer | 'unchanged' | 'cut'> {
+  try {
     const { statusCode, headers, body } = await request(url, {
       dispatcher,
       headers: {
         accept: 'application/json',
         // A cache on the way must not answer: the set may be as old as that cache allows already.
         'cache-control': 'no-cache',
-        ...(last?.etag !== undefined && { 'if-none-match': last.etag }),
+        ...(etag !== undefined && { 'if-none-match': etag }),
       },
       signal: AbortSignal.timeout(FETCH_TIMEOUT_MS),
     })
     const text = await body.text()
-    if (statusCode === 304 && last?.etag !== undefined) return { ...last, at }
+    if (statusCode === 304 && etag !== undefined) return 'unchanged'
     if (statusCode !== 200) throw new Error(`key set was answered with status ${statusCode}`)
-    return { lookup: await keyLookupOf(JSON.parse(text)), etag: etagOf(headers.etag), at }
-  } finally {
-    await dispatcher.destroy()
+    return { document: JSON.parse(text), etag: etagOf(headers.etag) }
+  } catch (error) {
+    if (etag !== undefined && (error as { code?: string }).code === 'UND_ERR_RES_CONTENT_LENGTH_MISMATCH') return 'cut'
+    throw error
   }
 }
 

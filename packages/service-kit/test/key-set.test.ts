@@ -28,6 +28,8 @@ async function keySet(t: Tap, options: { refreshMs?: number } = {}) {
     document: { keys: [first] } as unknown,
     status: 200,
     isHanging: false,
+    /** Whether a 304 tells the length of what it does not send. */
+    tellsLength: false,
     requests: [] as (string | undefined)[],
     now: 0,
     ca: authority.caPem,
@@ -40,7 +42,12 @@ async function keySet(t: Tap, options: { refreshMs?: number } = {}) {
     const body = typeof state.document === 'string' ? state.document : JSON.stringify(state.document)
     const etag = `"${createHash('sha256').update(body).digest('base64url')}"`
     const status = state.status === 200 && condition === etag ? 304 : state.status
-    response.writeHead(status, { 'content-type': 'application/json', location: '/other', etag })
+    response.writeHead(status, {
+      'content-type': 'application/json',
+      location: '/other',
+      etag,
+      ...(status === 304 && state.tellsLength && { 'content-length': body.length }),
+    })
     response.end(status === 304 ? undefined : body)
   })
   await new Promise<void>(resolve => server.listen(0, '127.0.0.1', resolve))
@@ -122,6 +129,10 @@ t.test('a set that has not changed is confirmed and not sent again', async t => 
   state.now += 31_000
   t.ok(await keys.lookup(first.kid))
   t.match(state.requests, [undefined, /^".+"$/])
+  state.tellsLength = true
+  state.now += 31_000
+  t.ok(await keys.lookup(first.kid))
+  t.match(state.requests.slice(-2), [/^".+"$/, undefined], 'asked again where a cache in between tells its length')
   state.document = { keys: [second] }
   state.now += 31_000
   t.ok(await keys.lookup(second.kid))
@@ -166,6 +177,19 @@ t.test('a control plane that does not answer keeps no second token waiting', asy
     t.ok(await keys.lookup(first.kid))
     t.ok(performance.now() - asked < 1000)
   }
+})
+
+t.test('a new key is found right after the control plane was away', async t => {
+  const { keys, state } = await keySet(t)
+  await keys.lookup(first.kid)
+  state.now += MINUTE_MS
+  state.status = 503
+  await keys.lookup(first.kid)
+  await waitFor(() => state.requests.length === 2, { what: 'the fetch that fails' })
+  await t.rejects(keys.lookup(second.kid), { code: 'ERR_UPSTREAM_UNAVAILABLE' }, 'and nothing is said of it until then')
+  state.now += MINUTE_MS
+  Object.assign(state, { status: 200, document: { keys: [first, second] } })
+  t.ok(await keys.lookup(second.kid))
 })
 
 t.test('nothing but a key set from the trusted control plane gives a key', async t => {
