@@ -1,6 +1,7 @@
 import type { RapServer } from '@rap/service-kit'
 import { JWKS_MAX_AGE_SECONDS } from '@rap/token-claims'
 import { Type } from '@sinclair/typebox'
+import type { FastifyReply } from 'fastify'
 import type { Context } from '../context.ts'
 import { etagOf, isKnown } from '../http/etag.ts'
 
@@ -25,15 +26,15 @@ export function keySetRoute(app: RapServer, ctx: Context): void {
       schema: {
         tags: ['trust'],
         summary: 'Public keys of the data plane',
-        response: { 200: Type.Object({ keys: Type.Array(Jwk) }), 304: Type.Null() },
+        response: { 200: Type.Object({ keys: Type.Array(Jwk) }) },
       },
     },
-    async (request, reply) => {
+    async (request, reply: FastifyReply) => {
       const set = await ctx.signing.keySet()
       reply.header('cache-control', `public, max-age=${JWKS_MAX_AGE_SECONDS}`)
       // It is public, and a page on another origin may check a token with it.
       reply.header('cross-origin-resource-policy', 'cross-origin')
-      if (isKnown(request, reply, etagOf(JSON.stringify(set)))) return reply.code(304).send(null)
+      if (isKnown(request, reply, etagOf(JSON.stringify(set)))) return reply.code(304).send() as never
       return set as never
     },
   )

@@ -151,6 +151,19 @@ t.test('while keys rotate without a pause and instances restart, no valid token 
   t.ok(kids.size > 3, `${kids.size} keys were in use`)
 })
 
+t.test('a verifier goes on with a set that has not changed', async t => {
+  const { context } = first.instance.controlPlane
+  const before = stand.log.split('key_set_not_fetched').length
+  for (let number = 0; number < 3; number++) {
+    for (const node of nodes) {
+      node.skewMs += 30_000
+      t.equal(await verifies(await newToken(context), node.keys), true)
+    }
+  }
+  t.equal(stand.log.split('key_set_not_fetched').length, before)
+  t.match(stand.log, /jwks\.json[^\n]*"status":304/)
+})
+
 t.test(
   'no token of a revoked key is accepted: at once by every control plane, and within 30 seconds by every verifier',
   async t => {

@@ -84,6 +84,7 @@ t.test('whoever has the key set is told so, until a key changes', async t => {
     const { status, text, headers: again } = await jwks(instance, { 'if-none-match': condition })
     t.match({ status, text, etag: again.etag, cache: again['cache-control'] }, { status: 304, text: '', etag })
     t.equal(again['cache-control'], 'public, max-age=30')
+    t.equal(again['content-length'], undefined, 'clients take a length for that of a body')
   }
   await duly()
   t.equal((await jwks(instance, { 'if-none-match': etag })).status, 200)
