@@ -61,6 +61,40 @@ t.test('a certificate that is refused fails the session, and the audit has the f
   await isGone(place.leaseId)
 })
 
+t.test('what a desktop shows is reported before the logon, and the control plane has the last word', async t => {
+  const accepted = await worker.ready({ address: desktop.address })
+  const report = controlPlane.certificates.find(({ attachment_id }) => attachment_id === accepted.attachment_id)
+  t.match(report, { mode: 'insecure', certificates: [String], code: undefined })
+  const { client } = await worker.bind(accepted)
+  client.socket.terminate()
+  await isGone(accepted.leaseId)
+  for (const [judge, code] of [
+    [() => 'ERR_TARGET_IDENTITY_CHANGED', 'ERR_TARGET_IDENTITY_CHANGED'],
+    [() => 'ERR_TARGET_CERTIFICATE_REJECTED', 'ERR_TARGET_CERTIFICATE_REJECTED'],
+    [() => 'ERR_OF_LATER_TIMES', 'ERR_TARGET_IDENTITY_UNAVAILABLE'],
+  ] as const) {
+    controlPlane.judge = judge
+    const heard = desktop.secured().length
+    const place = await worker.order({ address: desktop.address })
+    const { failure } = await controlPlane.reported(place.attachment_id, 'failed')
+    t.match(failure, { code, title: String, remedy: String })
+    await controlPlane.auditedEvent('target_certificate_refused', code)
+    await isGone(place.leaseId)
+    t.equal(desktop.secured().length, heard, `${code}: not a byte inside TLS`)
+  }
+  controlPlane.judge = ({ code }) => code ?? null
+  for (const status of [404, 409, 503]) {
+    controlPlane.intercept = ({ path }) =>
+      path.endsWith('/target-certificate') ? problem(status, 'ERR_ATTACHMENT_STATE') : undefined
+    const heard = desktop.secured().length
+    const place = await worker.order({ address: desktop.address })
+    const { failure } = await controlPlane.reported(place.attachment_id, 'failed')
+    t.match(failure, { code: 'ERR_TARGET_IDENTITY_UNAVAILABLE' })
+    await isGone(place.leaseId)
+    t.equal(desktop.secured().length, heard, `${status}: not a byte inside TLS`)
+  }
+})
+
 t.test('an attachment that was ended while it was opened is closed in silence', async t => {
   // The control plane has given up on it, so that `ready` is refused.
   const place = await worker.order({ address: desktop.address })
