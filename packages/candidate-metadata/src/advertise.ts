@@ -5,7 +5,7 @@ export interface AdvertiseOptions {
   readonly appEnv: string
   /** Undefined where the direct path is not configured. */
   readonly trustMode: TlsTrustMode | undefined
-  /** The trust bundle that a `platform_ca` worker chains to, such as `rap-platform-ca:v1`; the other modes have none. */
+  /** The trust bundle that a `platform_ca` worker chains to, such as `rap-platform-ca:v1`; in the other modes a mere label. */
   readonly caRef?: string | undefined
   readonly worker: { readonly url: string; readonly trafficReady: boolean } | undefined
   readonly gatewayUrl: string | undefined
@@ -53,6 +53,6 @@ function trustMetadata(trustMode: TlsTrustMode, caRef: string | undefined): Part
     tls_trust_mode: trustMode,
     production_trusted: !smoke,
     smoke_only: smoke,
-    ...(trustMode === 'platform_ca' && caRef !== undefined && { tls_ca_ref: caRef }),
+    ...(caRef !== undefined && { tls_ca_ref: caRef }),
   }
 }
