@@ -1,12 +1,11 @@
 import { existsSync } from 'node:fs'
 import { join, relative } from 'node:path'
 import { check } from './check.ts'
-import { type Stand, startStand, TOOL_ENV_FILE } from './stand.ts'
+import { CA_FILE, PKI_ENV_FILE, SECRETS_ENV_FILE, type Stand, startStand } from './stand.ts'
 import { DEMO_DIR, resetState, takeLock } from './state.ts'
 import { trust, untrust } from './trust.ts'
 
 const option = process.argv[2]
-const CA_FILE = join(DEMO_DIR, 'platform-ca.pem')
 
 try {
   if (option === '--reset') {
@@ -71,7 +70,10 @@ A desktop comes up at once, over the gateway. For the direct way to the worker, 
   scripts/demo --trust      (and scripts/demo --untrust takes it out again)
 
 The master keys of the secrets, and a second one to rotate to:
-  scripts/rap-secrets --env-file ${relative(process.cwd(), TOOL_ENV_FILE)} keys
+  scripts/rap-secrets --env-file ${relative(process.cwd(), SECRETS_ENV_FILE)} keys
+
+The platform CA, which can be rotated while a desktop is open (also in the portal, under Trust):
+  scripts/rap-pki --env-file ${relative(process.cwd(), PKI_ENV_FILE)} status
 
 Portal:   ${portalUrl}
 E-mail:   ${platform.admin.email}

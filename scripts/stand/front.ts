@@ -1,7 +1,7 @@
 import fastifyHttpProxy from '@fastify/http-proxy'
 import { DATA_PLANE_PATH } from '@rap/data-plane-protocol'
 import Fastify from 'fastify'
-import { Agent } from 'undici'
+import { Agent, buildConnector } from 'undici'
 
 export interface FrontOptions {
   readonly port: number
@@ -9,7 +9,8 @@ export interface FrontOptions {
   readonly controlPlaneUrl: string
   /** http URL of the gateway's plain listener on this machine. */
   readonly gatewayUrl: string
-  readonly caPem: string
+  /** Read for each connection: the demo's CA can be rotated. */
+  readonly caPem: () => string
 }
 
 export interface Front {
@@ -32,7 +33,7 @@ export async function startFront({ port, controlPlaneUrl, gatewayUrl, caPem }: F
   })
   await app.register(fastifyHttpProxy, {
     upstream: controlPlaneUrl,
-    undici: new Agent({ connect: { ca: caPem } }),
+    undici: new Agent({ connect: (options, callback) => buildConnector({ ca: caPem() })(options, callback) }),
     // An event stream has no end.
     replyOptions: { timeout: 0 } as never,
   })

@@ -8,8 +8,13 @@ import { DEMO_DIR, keptPort, portalPort } from './state.ts'
 
 const ROOT = join(import.meta.dirname, '../..')
 const DESKTOP_ACCOUNT = 'demo'
-/** What `scripts/rap-secrets` needs to look at the demo's master keys. */
-export const TOOL_ENV_FILE = join(DEMO_DIR, 'rap-secrets.env')
+/** What `scripts/rap-secrets` and `scripts/rap-pki` need to look at the demo's master keys and its CA. */
+export const SECRETS_ENV_FILE = join(DEMO_DIR, 'rap-secrets.env')
+export const PKI_ENV_FILE = join(DEMO_DIR, 'rap-pki.env')
+/** The roots of the demo's CA, as its services hold them. */
+export const CA_FILE = join(DEMO_DIR, 'identities', 'secret-resolver', 'trust-bundle.pem')
+/** How soon the demo's services follow a rotation, in seconds: a person who tries one is watching. */
+const FOLLOW = { RAP_IDENTITY_POLL_SECONDS: '5' }
 
 /** The demo as it runs. */
 export interface Stand {
@@ -50,7 +55,13 @@ export async function startStand(progress: (step: string) => void): Promise<Stan
       ports: { gateway: gatewayPort, 'rdp-worker': workerPort, 'control-plane': controlPlanePort },
       gateway: 'plaintext',
       gatewayPublicUrl: `ws://localhost:${port}${DATA_PLANE_PATH}`,
-      env: { 'secret-resolver': { SECRET_KEY_PROVIDERS_FILE: keyProviders() } },
+      identities: 'enrolled',
+      env: {
+        'control-plane': { CONTROL_PLANE_TRUST_BUNDLE_OVERLAP_MINUTES: '1' },
+        'secret-resolver': { SECRET_KEY_PROVIDERS_FILE: keyProviders(), ...FOLLOW },
+        gateway: FOLLOW,
+        'rdp-worker': FOLLOW,
+      },
       portalDir: join(ROOT, 'packages/web-client/dist'),
       publicOrigins: [portalUrl],
       logLevel: 'info',
@@ -69,13 +80,13 @@ export async function startStand(progress: (step: string) => void): Promise<Stan
       onProgress: progress,
     })
     stops.push(() => platform.stop())
-    writeToolEnv(platform)
+    writeToolEnvs(platform)
     progress('Portal')
     const front = await startFront({
       port,
       controlPlaneUrl: platform.apiUrl,
       gatewayUrl: `http://127.0.0.1:${gatewayPort}`,
-      caPem: platform.authority.certificatePem,
+      caPem: () => platform.authority.certificatePem,
     })
     stops.push(() => front.close())
     return { platform, desktop, portalUrl, stop }
@@ -93,17 +104,26 @@ function keyProviders(): string {
   return join(DEMO_DIR, 'key-providers.json')
 }
 
-/** The environment of `rap-secrets`, for `--env-file`. */
-function writeToolEnv(platform: Platform): void {
-  const env = {
+/** The environments of the tools, for `--env-file`. */
+function writeToolEnvs(platform: Platform): void {
+  writeEnv(SECRETS_ENV_FILE, {
     APP_ENV: 'development',
     DATABASE_URL: platform.databaseUrls.secretResolver,
     SECRET_ENCRYPTION_KEY_FILE: join(DEMO_DIR, 'secret-encryption.key'),
     SECRET_ENCRYPTION_KEY_ID: 'local-1',
     SECRET_KEY_PROVIDERS_FILE: join(DEMO_DIR, 'key-providers.json'),
-  }
+  })
+  writeEnv(PKI_ENV_FILE, {
+    APP_ENV: 'development',
+    DATABASE_URL: platform.databaseUrls.controlPlane,
+    CONTROL_PLANE_SIGNING_KEY_ENCRYPTION_KEY_FILE: join(DEMO_DIR, 'signing-key-encryption.key'),
+    CONTROL_PLANE_TRUST_BUNDLE_OVERLAP_MINUTES: '1',
+  })
+}
+
+function writeEnv(file: string, env: Readonly<Record<string, string>>): void {
   const lines = Object.entries(env).map(([name, value]) => `${name}=${value}\n`)
-  writeFileSync(TOOL_ENV_FILE, lines.join(''), { mode: 0o600 })
+  writeFileSync(file, lines.join(''), { mode: 0o600 })
 }
 
 function kept(name: string, make: () => string): string {
