@@ -33,7 +33,6 @@ await runService({
         ? undefined
         : await watchTlsFiles({ ...files, logger, onChange: material => gateway.app.setTls(material) })
     if (watched !== undefined) onShutdown('tls files', watched.close)
-    else if (!config.GATEWAY_PLAINTEXT) identity.onChange(({ cert, key }) => gateway.app.setTls({ cert, key }))
     if (config.GATEWAY_PLAINTEXT) {
       logger.warn(
         { event: 'gateway_plaintext', plaintext: true, host: config.GATEWAY_HOST },
@@ -50,6 +49,9 @@ await runService({
       draining: signal,
       controlPlane,
     })
+    if (!config.GATEWAY_PLAINTEXT && watched === undefined) {
+      identity.onChange(material => gateway.app.setTls(publicOnly(material)))
+    }
 
     onShutdown('worker directory', () => gateway.directory.close())
 

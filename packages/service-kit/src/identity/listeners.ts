@@ -6,6 +6,8 @@ export class IdentityListeners {
   readonly #logger: Logger
   readonly #onChange: IdentityListener[] = []
   readonly #onRevoked: (() => void)[] = []
+  readonly #refused = new Set<IdentityListener>()
+  #newest: IdentityMaterial | undefined
   #isRevoked = false
 
   constructor(logger: Logger) {
@@ -16,8 +18,10 @@ export class IdentityListeners {
     return this.#isRevoked
   }
 
+  /** Whoever comes after a change is told of it too. */
   onChange(listener: IdentityListener): void {
     this.#onChange.push(listener)
+    if (this.#newest !== undefined) void this.#hand(listener, this.#newest)
   }
 
   onRevoked(listener: () => void): void {
@@ -25,21 +29,32 @@ export class IdentityListeners {
     else this.#onRevoked.push(listener)
   }
 
-  /** Hands new material to everybody. True where all of them took it. */
+  /** Hands new material to everybody, one after the other. True where all of them took it. */
   async changed(material: IdentityMaterial): Promise<boolean> {
-    let isTaken = true
-    for (const listener of this.#onChange) {
-      try {
-        await listener(material)
-      } catch (error) {
-        isTaken = false
-        this.#logger.error(
-          { event: 'identity_change_refused', err: error },
-          'a part of this service keeps its old identity',
-        )
-      }
+    this.#newest = material
+    this.#refused.clear()
+    for (const listener of [...this.#onChange]) await this.#hand(listener, material)
+    return this.#refused.size === 0
+  }
+
+  /** Hands the newest material again to those who did not take it. */
+  async retry(): Promise<void> {
+    for (const listener of [...this.#refused]) {
+      if (this.#newest !== undefined) await this.#hand(listener, this.#newest)
     }
-    return isTaken
+  }
+
+  async #hand(listener: IdentityListener, material: IdentityMaterial): Promise<void> {
+    try {
+      await listener(material)
+      this.#refused.delete(listener)
+    } catch (error) {
+      this.#refused.add(listener)
+      this.#logger.error(
+        { event: 'identity_change_refused', err: error },
+        'a part of this service keeps its old identity',
+      )
+    }
   }
 
   revoked(): void {

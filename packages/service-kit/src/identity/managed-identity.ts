@@ -233,6 +233,7 @@ class ManagedIdentity implements PlatformIdentity {
   /** One look: at the register and the trust bundle, then at the certificate. Nothing that goes wrong gets out of here. */
   async #look(isForced: boolean): Promise<void> {
     await this.#writes.retry()
+    await this.#listeners.retry()
     if (this.#isOver()) {
       if (isForced || performance.now() >= this.#nextTryAt) await this.#enrolAnew()
       return

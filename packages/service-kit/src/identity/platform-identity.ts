@@ -21,7 +21,10 @@ export interface PlatformIdentity {
   readonly caFile: string
   /** Whether the control plane has taken this identity back. It stays so for the life of the process. */
   readonly isRevoked: boolean
-  /** Called after each change, one after the other. A listener that throws is logged; it keeps what it had. */
+  /**
+   * Called after each change, one after the other, and at once where there has been one since the start. What a listener did
+   * not take, because it threw, it is given again with the next look.
+   */
   onChange(listener: IdentityListener): void
   /** Called once, when the identity is found to be revoked; at once where it is already. */
   onRevoked(listener: () => void): void

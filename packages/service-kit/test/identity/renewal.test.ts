@@ -64,8 +64,11 @@ t.test('a renewal has a fresh key, replaces the file as a whole and is handed to
   const { controlPlane, identity, dir, ...rest } = await enrolled(t)
   const before = identity.material
   const seen: unknown[] = []
-  identity.onChange(() => {
-    throw new Error('this part takes nothing')
+  const takenLate: unknown[] = []
+  let isReluctant = true
+  identity.onChange(material => {
+    if (isReluctant) throw new Error('not now')
+    takenLate.push(material)
   })
   identity.onChange(material => void seen.push(material))
   await identity.check()
@@ -88,6 +91,15 @@ t.test('a renewal has a fresh key, replaces the file as a whole and is handed to
   await identity.check()
   const polls = controlPlane.received.filter(({ path }) => path === '/internal/v1/identity')
   t.not(polls.at(-1)?.thumbprint, polls[0]?.thumbprint, 'the next call is made with the new certificate')
+
+  t.same([takenLate, seen], [[], [identity.material]])
+  isReluctant = false
+  await identity.check()
+  await identity.check()
+  t.same([takenLate, seen], [[identity.material], [identity.material]], 'it is given again to who did not take it')
+  const newcomer: unknown[] = []
+  identity.onChange(material => void newcomer.push(material))
+  t.same(newcomer, [identity.material], 'who comes after the change is told of it')
 })
 
 t.test('polls and renewals happen by themselves', async t => {
