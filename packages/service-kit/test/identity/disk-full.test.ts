@@ -109,7 +109,8 @@ t.test('without room for the key a join token is not spent', disks, async t => {
 
 t.test('a directory that refuses writes is named', { skip: isRoot && 'root may write anywhere' }, async t => {
   const controlPlane = await TestControlPlane.start(t)
-  const dir = place(t)
+  const dir = join(place(t), 'sealed')
+  mkdirSync(dir)
   chmodSync(dir, 0o500)
   const error = await refusedOpen(t, controlPlane, { dir, token: controlPlane.joinToken('worker', ID) })
   t.match(error, { code: 'ERR_IDENTITY_STORAGE', message: new RegExp(`^${dir}.*may not read or write`) })
