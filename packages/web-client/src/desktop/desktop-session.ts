@@ -33,6 +33,9 @@ export interface Ending extends Omit<Explanation, 'code'> {
 /** What to open: a new session on a resource, or one that lives already. */
 export type DesktopTarget = { readonly resourceId: string } | { readonly sessionId: string; readonly takeover: boolean }
 
+/** How often the page asks whether the session of a desktop that is up is over, in milliseconds. */
+const LOOK_MS = 10_000
+
 const ENDINGS: Readonly<Record<string, Pick<Ending, 'title' | 'detail'>>> = {
   detached: { title: 'Disconnected', detail: 'The desktop keeps running. Resume to go on where you left it.' },
   terminated: { title: 'Session ended', detail: 'This session was ended.' },
@@ -78,12 +81,38 @@ export async function openDesktop(
       return
     }
     show({ step: 'connected', session: opened, path, desktop })
-    await desktop.ended
+    const following = new AbortController()
+    const over = sessionOver(opened, AbortSignal.any([following.signal, signal])).then(() => true)
+    // A worker that keeps the connection answers no shutdown either, so nobody waits for it.
+    const isOver = await Promise.race([desktop.ended.then(() => false), over])
+    following.abort()
+    if (isOver && !signal.aborted) desktop.ui.shutdown()
     end(await endingOf(rap, opened))
   } catch (error) {
     if (error instanceof RapPathError) trace = error.trace
     end(await failureOf(rap, session, error, reached))
   }
+}
+
+/**
+ * Resolves when the control plane says that the session is over, or with `signal`. A worker that was revoked because it turned
+ * bad may keep its connection; the page does not. It asks instead of following events: a browser has six connections to one
+ * origin, and a stream for each desktop would take them all.
+ */
+async function sessionOver(session: Session, signal: AbortSignal): Promise<void> {
+  for (;;) {
+    await paused(LOOK_MS, signal)
+    if (signal.aborted) return
+    const record = await session.refresh().catch(() => undefined)
+    if (record?.state === 'failed' || record?.state === 'terminated') return
+  }
+}
+
+async function paused(ms: number, signal: AbortSignal): Promise<void> {
+  await new Promise<void>(resolve => {
+    const timer = setTimeout(resolve, ms)
+    signal.addEventListener('abort', () => resolve(clearTimeout(timer)), { once: true })
+  })
 }
 
 /** The size to ask for: what the page has, in even pixels (MS-RDPEDISP 2.2.2.2.1 wants an even width), within its bounds. */
