@@ -234,6 +234,10 @@ export class Stand {
     const drain = new AbortController()
     const sql = connectPostgres(this.url, { max: 20, applicationName: 'rap-control-plane', logger })
     const redis = connectRedis(this.redisServer.url, { name: 'rap-control-plane', logger })
+    const disconnect = async () => {
+      redis.disconnect()
+      await sql.end({ timeout: 5 })
+    }
     const controlPlane = await buildApp(configOf(env), {
       sql,
       redis,
@@ -256,6 +260,9 @@ export class Stand {
         return { kind, id: id ?? '', trustDomain: 'rap.test', thumbprint, certificate: undefined as never }
       },
       ...deps,
+    }).catch(async error => {
+      await disconnect()
+      throw error
     })
     let isStopped = false
     const stop = async () => {
@@ -263,8 +270,7 @@ export class Stand {
       isStopped = true
       drain.abort()
       await controlPlane.close()
-      redis.disconnect()
-      await sql.end({ timeout: 5 })
+      await disconnect()
     }
     this.#closers.push(stop)
     return new Instance(controlPlane, this, stop)

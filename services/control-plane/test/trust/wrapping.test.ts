@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
-import { writeFileSync } from 'node:fs'
+import { readFileSync, writeFileSync } from 'node:fs'
 import type { IncomingMessage } from 'node:http'
 import { request } from 'node:https'
 import { join } from 'node:path'
@@ -131,4 +131,16 @@ t.test('a key that is to wrap and is not configured ends the start', async t => 
     code: 'ERR_KEY_UNKNOWN',
     facts: { key_id: 'another' },
   })
+})
+
+t.test('where a wrapping key is lost for good, what the handbook says brings new keys', async t => {
+  const fresh = await stand.freshDatabase()
+  await new SigningKeys(fresh.sql, keys).ensure()
+  const own = await wrapping(ownKey)
+  await t.rejects(new SigningKeys(fresh.sql, own).ensure(), { code: 'ERR_KEY_UNKNOWN' })
+  const handbook = readFileSync(join(import.meta.dirname, '../../../../docs/operations/signing-keys.md'), 'utf8')
+  await fresh.sql.unsafe(handbook.match(/```sql\n(.+?)\n```/s)?.[1] ?? 'no statement')
+  const signing = new SigningKeys(fresh.sql, own)
+  await signing.ensure()
+  t.same((await signing.list()).map(({ state }) => state).sort(), ['active', 'next', 'revoked', 'revoked'])
 })
