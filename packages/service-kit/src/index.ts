@@ -80,6 +80,7 @@ export {
   reportKnown,
   type Standing,
 } from './refusal-audit.ts'
+export { onRefusedHandshake, type RefusedHandshake } from './refused-handshakes.ts'
 export { type Revocation, Revocations, type RevocationsOptions, type RevokedPart } from './revocations.ts'
 export { scrubText } from './scrub.ts'
 export { Secret } from './secret.ts'

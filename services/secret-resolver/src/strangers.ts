@@ -1,4 +1,10 @@
-import { type PeerIdentity, type ProblemError, peerIdentity, type RapServer } from '@rap/service-kit'
+import {
+  onRefusedHandshake,
+  type PeerIdentity,
+  type ProblemError,
+  peerIdentity,
+  type RapServer,
+} from '@rap/service-kit'
 import type { FastifyRequest } from 'fastify'
 import { CONTROL_PLANE } from './control-plane.ts'
 import type { Refusals } from './refusals.ts'
@@ -17,6 +23,17 @@ export function addStrangerRules(
   app.addHook('onRequest', async request => {
     const caller = peerIdentity(request)
     if (!isControlPlane(caller)) await admission.countCaller(caller)
+  })
+  onRefusedHandshake(app, ({ reason, clientAddress }) => {
+    const event = {
+      organization_id: null,
+      event: 'resource_secret_access_denied',
+      actor: { kind: 'system', id: 'unidentified' },
+      outcome: 'refused',
+      code: 'ERR_MTLS_IDENTITY',
+      details: { reason, client_address: clientAddress ?? null },
+    } as const
+    void refusals.report(event, 'stranger')
   })
   app.addHook('onError', async (request, _reply, error) => {
     const { code, audit } = error as Partial<ProblemError>

@@ -3,6 +3,7 @@ import {
   appendAuditEvent,
   type Logger,
   type Metrics,
+  onRefusedHandshake,
   type ProblemError,
   type RapServer,
   RefusalAudit,
@@ -19,10 +20,21 @@ export function openRefusals(sql: Sql, logger: Logger, metrics: Metrics | undefi
 }
 
 /**
- * Brings callers of internal routes whose certificate is for something else into the audit. INVARIANT: nothing that the
- * caller wrote is in the event.
+ * Brings callers of internal routes whose certificate is for something else, or none of the platform, into the audit.
+ * INVARIANT: nothing that the caller wrote is in the event.
  */
 export function auditForeignPeers(app: RapServer, ctx: Pick<Context, 'refusals'>, identify: Identify): void {
+  onRefusedHandshake(app, ({ reason, clientAddress }) => {
+    const event = {
+      organization_id: null,
+      event: 'internal_access_refused',
+      actor: { kind: 'system', id: 'unidentified' },
+      outcome: 'refused',
+      code: 'ERR_MTLS_IDENTITY',
+      details: { reason, client_address: clientAddress ?? null },
+    } as const
+    void ctx.refusals.report(event, 'stranger')
+  })
   app.addHook('onError', async (request, _reply, error) => {
     const { code, audit } = error as Partial<ProblemError>
     // A problem that brings its own event is written by `onRefusal`.
