@@ -11,6 +11,8 @@ import { openAuthority, SERVICES, writePlatformCertificate } from './state.ts'
 export interface Member {
   readonly kind: 'service' | 'worker'
   readonly id: string
+  /** What administrators see; the id when absent. */
+  readonly name?: string
 }
 
 /** Where the parts of one platform have their certificates from. */
@@ -95,12 +97,12 @@ export function enrolledIdentities(dir: string, urls: { readonly api: string; re
   }
 }
 
-async function joinToken(api: PlatformApi, { kind, id }: Member): Promise<string> {
+async function joinToken(api: PlatformApi, { kind, id, name = id }: Member): Promise<string> {
   const names = { dns_names: namesOf(id), ip_addresses: ADDRESSES }
   const { join_token } =
     kind === 'worker'
       ? await api.call<{ join_token: string }>('POST', '/v1/workers/join-tokens', {
-          body: { name: id, worker_id: id, ...names },
+          body: { name, worker_id: id, ...names },
         })
       : await api.call<{ join_token: string }>('POST', '/v1/services/join-tokens', { body: { service: id, ...names } })
   return join_token

@@ -152,7 +152,7 @@ export async function startPlatform(options: PlatformOptions = {}): Promise<Plat
       const index = workers.length
       const id = state.workerId(index)
       const port = (index === 0 ? options.ports?.['rdp-worker'] : undefined) ?? (await freePort())
-      const identity = await identities.of({ kind: 'worker', id }, api)
+      const identity = await identities.of({ kind: 'worker', id, name: `worker-${index + 1}` }, api)
       const service = await run({
         service: 'rdp-worker',
         name: `rdp-worker-${index}`,

@@ -151,7 +151,7 @@ export async function activateGeneration(deps: CaDeps, { force = false }: StepOp
     )
     if (waitSeconds > 0 && !force) {
       throw problems.ERR_PLATFORM_CA_OVERLAP({
-        detail: `${bundle.ref} must be published for ${deps.overlapMinutes} minutes first, so that clients have fetched it`,
+        detail: `${bundle.ref} is published for ${deps.overlapMinutes} min first, so that clients have fetched it`,
         extras: { retry_after_seconds: waitSeconds },
       })
     }
