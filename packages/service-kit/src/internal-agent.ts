@@ -1,6 +1,6 @@
 import { X509Certificate } from 'node:crypto'
 import { checkServerIdentity, type PeerCertificate } from 'node:tls'
-import { identityOfCertificate, parseSpiffeId, spiffeId } from '@rap/pki'
+import { certificateThumbprint, identityOfCertificate, parseSpiffeId, spiffeId } from '@rap/pki'
 import { Agent, buildConnector, Dispatcher } from 'undici'
 import { TLS_DEFAULTS, type TlsMaterial } from './tls.ts'
 
@@ -11,6 +11,8 @@ export interface InternalAgentOptions extends TlsMaterial {
   /** Path of the server's SPIFFE ID: `service/secret-resolver` or `worker/<id>`. */
   readonly expectedIdentity: string
   readonly connectTimeoutMs?: number
+  /** Asked at each new connection; absent where the caller has no register. */
+  readonly isRevoked?: IsRevoked
 }
 
 /** The server's certificate is valid, but it speaks for somebody else. */
@@ -25,13 +27,17 @@ export class PeerIdentityError extends Error {
   }
 }
 
+/** Whether a server is refused although its certificate is valid. */
+export type IsRevoked = (peer: { readonly kind: string; readonly id: string; readonly thumbprint: string }) => boolean
+
 /**
- * A check for `tls.connect({ checkServerIdentity })`: host name first, as HTTPS asks, then the SPIFFE URI SAN.
- * Throws TypeError when `expectedIdentity` is no `service/<name>` or `worker/<id>`.
+ * A check for `tls.connect({ checkServerIdentity })`: host name first, as HTTPS asks, then the SPIFFE URI SAN, then whether
+ * it is revoked, where the caller knows. Throws TypeError when `expectedIdentity` is no `service/<name>` or `worker/<id>`.
  */
 export function serverIdentityCheck(
   trustDomain: string,
   expectedIdentity: string,
+  isRevoked: IsRevoked = () => false,
 ): (host: string, certificate: PeerCertificate) => Error | undefined {
   const expected = `spiffe://${trustDomain}/${expectedIdentity}`
   const parts = parseSpiffeId(expected)
@@ -44,7 +50,9 @@ export function serverIdentityCheck(
     const wrongName = checkServerIdentity(host, { ...certificate, subject })
     if (wrongName !== undefined) return wrongName
     const received = identityOfCertificate(new X509Certificate(certificate.raw))
-    return received === expected ? undefined : new PeerIdentityError(expected, received ?? 'none')
+    if (received !== expected) return new PeerIdentityError(expected, received ?? 'none')
+    const peer = { kind: parts.kind, id: parts.id, thumbprint: certificateThumbprint(certificate.raw) }
+    return isRevoked(peer) ? new PeerIdentityError(expected, 'revoked') : undefined
   }
 }
 
@@ -108,14 +116,14 @@ function agentOf(options: InternalAgentOptions): Agent {
 }
 
 function connectorOf(options: InternalAgentOptions): buildConnector.connector {
-  const { cert, key, ca, trustDomain, expectedIdentity, connectTimeoutMs = 5000 } = options
+  const { cert, key, ca, trustDomain, expectedIdentity, isRevoked, connectTimeoutMs = 5000 } = options
   return buildConnector({
     ...TLS_DEFAULTS,
     cert,
     key,
     ca,
     rejectUnauthorized: true,
-    checkServerIdentity: serverIdentityCheck(trustDomain, expectedIdentity),
+    checkServerIdentity: serverIdentityCheck(trustDomain, expectedIdentity, isRevoked),
     timeout: connectTimeoutMs,
     // A resumed session skips checkServerIdentity, so every connection makes a full handshake.
     maxCachedSessions: 0,

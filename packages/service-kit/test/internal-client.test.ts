@@ -113,6 +113,29 @@ t.test('a peer that does not answer in time is a timeout, and the caller’s own
   await t.rejects(pending, { message: 'caller left' })
 })
 
+t.test('a server that is revoked gets no request, and gets them again once it is not', async t => {
+  const { authority, url, log } = await pair(t, app => {
+    app.get('/v1/x', async () => ({}))
+  })
+  let isRevoked = true
+  const asked: string[] = []
+  const agent = internalAgent({
+    ...(await authority.issue('worker/w-1')),
+    trustDomain: TRUST_DOMAIN,
+    expectedIdentity: 'service/secret-resolver',
+    isRevoked: ({ kind, id, thumbprint }) => {
+      asked.push(`${kind}/${id} ${thumbprint.length}`)
+      return isRevoked
+    },
+  })
+  t.teardown(() => agent.destroy())
+  const client = new InternalClient({ baseUrl: url, agent, logger: log.logger })
+  await t.rejects(client.request({ method: 'GET', path: '/v1/x' }), { code: 'ERR_UPSTREAM_UNAVAILABLE' })
+  t.equal(asked[0], 'service/secret-resolver 43')
+  isRevoked = false
+  t.same(await client.request({ method: 'GET', path: '/v1/x' }), {})
+})
+
 t.test('a server with a valid certificate and another identity gets no request', async t => {
   let calls = 0
   const count = (app: RapServer) => {

@@ -99,6 +99,7 @@ async function main({ config, logger, signal, onShutdown }: ServiceContext<typeo
     ca,
     trustDomain: config.RAP_TRUST_DOMAIN,
     expectedIdentity: 'service/secret-resolver',
+    isRevoked: peer => controlPlane.context.revocations.isRevoked(peer),
   })
   onShutdown('resolver-agent', () => agent.close())
   const resolver = new ResolverClient({ baseUrl: config.SECRET_RESOLVER_URL, agent, logger })
