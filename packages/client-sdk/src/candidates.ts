@@ -3,7 +3,8 @@ import type { RuntimeTransport } from '@rap/data-plane-protocol'
 import { Value } from '@sinclair/typebox/value'
 import { RapError } from './errors.ts'
 import { type Authorities, type DataSocket, type OpenSocket, SocketOpenError } from './platform/types.ts'
-import type { Trace, TraceStep } from './trace.ts'
+import type { Trace } from './trace.ts'
+import type { TraceStep } from './trace-step.ts'
 
 export type PathName = 'direct' | 'gateway'
 /** `auto` is direct first, then the gateway; the other two are for a person who looks for a fault. */

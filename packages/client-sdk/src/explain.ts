@@ -1,4 +1,4 @@
-import type { TraceStep } from './trace.ts'
+import type { TraceStep } from './trace-step.ts'
 
 type Who = 'worker' | 'gateway'
 

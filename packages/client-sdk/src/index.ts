@@ -70,7 +70,8 @@ export type {
   TargetPin,
   TargetPinKind,
 } from './target-identity.ts'
-export type { Trace, TraceRecord, TraceStep } from './trace.ts'
+export type { Trace, TraceRecord } from './trace.ts'
+export type { TraceStep } from './trace-step.ts'
 export type { TrustOptions } from './trust.ts'
 export { fileTrustStore, openTrustBundles, type TrustBundles, type TrustBundlesOptions } from './trust-bundles.ts'
 export { allow_insecure_direct_data_plane_tls_for_smoke } from './unsafe.ts'
