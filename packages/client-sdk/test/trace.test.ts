@@ -2,7 +2,8 @@ import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
 import { EXPLAINED } from '../src/explain.ts'
-import { Trace, type TraceStep } from '../src/trace.ts'
+import { Trace } from '../src/trace.ts'
+import type { TraceStep } from '../src/trace-step.ts'
 
 const WORKER = { candidate: 'direct_worker_wss', url: 'wss://worker.example/data-plane/v1' } as const
 const OTHER = { candidate: 'direct_worker_wss', url: 'wss://other.example/data-plane/v1' } as const
