@@ -74,6 +74,7 @@ export { connectPostgres, type PostgresOptions, type Sql, type TransactionSql } 
 export { type ErrorMapper, type RefusalHook, sendProblem, toProblem } from './problem-handler.ts'
 export { connectRedis, type Redis, type RedisSettings } from './redis.ts'
 export {
+  appendRefusal,
   RefusalAudit,
   type RefusalAuditOptions,
   type RefusalEvent,

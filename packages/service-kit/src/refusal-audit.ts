@@ -1,4 +1,5 @@
-import type { AuditEvent } from './audit.ts'
+import type { Sql } from 'postgres'
+import { type AuditEvent, appendAuditEvent } from './audit.ts'
 import { AuditThrottle } from './audit-throttle.ts'
 import { addressKey } from './connection-limits.ts'
 import { ProblemError } from './errors.ts'
@@ -161,11 +162,33 @@ function withoutNames<E extends RefusalEvent>(event: E): E {
   } as E
 }
 
+/** SQLSTATE classes of data that no later try makes good: 22 data exception, 23 integrity constraint violation. */
+const LASTING_SQLSTATE = /^2[23]/
+
+/**
+ * Writes a refusal; where the database will never take its names, once more without them: a certificate may carry any id, and
+ * a row that is tried for good would keep its count out of the audit.
+ */
+export async function appendRefusal(sql: Sql, event: AuditEvent): Promise<void> {
+  try {
+    await appendAuditEvent(sql, event)
+  } catch (error) {
+    const { code } = error as { code?: unknown }
+    if (typeof code !== 'string' || !LASTING_SQLSTATE.test(code)) throw error
+    const { suppressed_count: count } = event.details ?? {}
+    const details = { names_refused: true, ...(count !== undefined && { suppressed_count: count }) }
+    await appendAuditEvent(sql, { ...withoutNames(event), code: event.code, details })
+  }
+}
+
 /**
  * Sends a report to the control plane, and where it does not know the attachment, once more without: a token may be signed
  * right and name what is not in its database, and a report that is never taken would be tried for good.
  */
-export async function reportKnown<E extends RefusalEvent>(report: E, send: (report: E) => Promise<void>): Promise<void> {
+export async function reportKnown<E extends RefusalEvent>(
+  report: E,
+  send: (report: E) => Promise<void>,
+): Promise<void> {
   try {
     await send(report)
   } catch (error) {

@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { createAuthority, issueCertificate, spiffeId } from '@rap/pki'
 import { createLogger, InternalClient, internalAgent } from '@rap/service-kit'
-import { findSecret, newCanary, startPlatform, startProcess, TRUST_DOMAIN } from '@rap/testkit'
+import { findSecret, newCanary, startPlatform, startProcess, TRUST_DOMAIN, waitFor } from '@rap/testkit'
 import t from 'tap'
 import { newJkt } from './helper.ts'
 
@@ -118,6 +118,23 @@ t.test('a certificate that is not one of a worker of this platform gets nothing'
   )
   const name = await peer({ kind: 'worker', id: 'not-a-uuid' })
   await t.rejects(name.announce(), { code: 'ERR_MTLS_IDENTITY' }, 'a worker without a UUID')
+  const path = '/v1/audit-events?organization_id=platform&event=internal_access_refused&limit=50'
+  const refused = await waitFor(
+    async () => {
+      const { items } = await api.call<{ items: { actor: { id: string }; details: { reason?: string } }[] }>(
+        'GET',
+        path,
+      )
+      return items.length === 4 ? items : undefined
+    },
+    { what: 'all four in the audit' },
+  )
+  t.same(refused.map(({ actor, details }) => details.reason ?? actor.id).sort(), [
+    'UNABLE_TO_VERIFY_LEAF_SIGNATURE',
+    'gateway',
+    'not-a-uuid',
+    'unidentified',
+  ])
 })
 
 t.test('the internal API is not on the public listener, and the other way round', async t => {
@@ -186,7 +203,7 @@ t.test('a wrong environment is told by variable, without its value, and the proc
   const { code } = await wrong.exited
   t.equal(code, 78)
   const log = wrong.log()
-  for (const variable of ['DATABASE_URL', 'REDIS_URL', 'CONTROL_PLANE_PORT', 'RAP_PLATFORM_CA_FILE']) {
+  for (const variable of ['DATABASE_URL', 'REDIS_URL', 'CONTROL_PLANE_PORT', 'SECRET_RESOLVER_URL']) {
     t.match(log, new RegExp(`control-plane: ${variable}: `))
   }
   t.notMatch(log, password)

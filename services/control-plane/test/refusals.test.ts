@@ -101,6 +101,26 @@ t.test('refusals of a time without a writable audit are in it afterwards', async
   t.equal(refusals.pending, 0)
 })
 
+t.test(
+  'a refusal whose names the database does not take is in the audit without them, and holds nothing up',
+  async t => {
+    const event = {
+      organization_id: '00000000-0000-4000-8000-000000000000',
+      event: 'data_plane_bind_refused',
+      actor: { kind: 'worker', id: 'w' },
+      worker_id: 'not-a-uuid',
+      outcome: 'refused',
+      code: 'ERR_NAMES',
+    } as const
+    for (let number = 0; number < 10; number++) await refusals.report(event, 'holder')
+    await refusals.flush()
+    t.equal(refusals.pending, 0)
+    const { rows, sum } = await refused(null, 'ERR_NAMES')
+    t.equal(sum, 10)
+    t.match(rows[0], { actor_id: 'several', worker_id: null, details: { names_refused: true } })
+  },
+)
+
 t.test('log-ins that are refused by the limit are counted, all of them', async t => {
   const address = '198.18.0.1'
   for (let index = 0; index < LIMITS.address; index++) {

@@ -1,6 +1,7 @@
 import {
   type AuditEvent,
   appendAuditEvent,
+  appendRefusal,
   RefusalAudit,
   type RefusalAuditOptions,
   type Sql,
@@ -18,7 +19,7 @@ export function openRefusals(
     windowMs,
   }: Pick<RefusalAuditOptions<AuditEvent>, 'logger' | 'metrics'> & { windowMs?: number | undefined },
 ): Refusals {
-  const append = (event: AuditEvent) => appendAuditEvent(sql, event)
+  const append = (event: AuditEvent) => appendRefusal(sql, event)
   return new RefusalAudit({ append, logger, metrics, ...(windowMs !== undefined && { windowMs }) })
 }
 

@@ -10,6 +10,9 @@ import { CONTROL_PLANE } from './control-plane.ts'
 import type { Refusals } from './refusals.ts'
 import type { Admission } from './resolve/rate-limit.ts'
 
+/** The id of every worker; what a certificate says may be anything else. */
+const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/
+
 /**
  * What holds on every route for whoever is not the control plane: each request is counted before its body is read, and an
  * attempt on a route for the control plane is in the audit of the platform. INVARIANT: nothing that the caller wrote gets
@@ -53,7 +56,7 @@ function attemptOf(request: FastifyRequest) {
     organization_id: null,
     event: 'resource_secret_access_denied',
     actor: { kind: caller?.kind ?? 'system', id: caller?.id ?? 'unidentified' },
-    worker_id: caller?.kind === 'worker' ? caller.id : undefined,
+    worker_id: caller?.kind === 'worker' && UUID.test(caller.id) ? caller.id : undefined,
     outcome: 'refused',
     code: 'ERR_MTLS_IDENTITY',
     request_id: request.id,

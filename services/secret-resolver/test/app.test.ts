@@ -1,10 +1,20 @@
 import { randomUUID } from 'node:crypto'
 import { type ConnectionOptions, connect } from 'node:tls'
+import { waitFor } from '@rap/testkit'
 import t from 'tap'
 import { call } from './support/https.ts'
 import { createPlatform } from './support/platform.ts'
 import { seal } from './support/seal.ts'
-import { leaseToken, putSecret, resolve, secretPath, seedPlace, startWorld, writeLease } from './support/world.ts'
+import {
+  auditOf,
+  leaseToken,
+  putSecret,
+  resolve,
+  secretPath,
+  seedPlace,
+  startWorld,
+  writeLease,
+} from './support/world.ts'
 
 const world = await startWorld(t)
 const resolver = await world.startResolver()
@@ -41,6 +51,17 @@ t.test('a certificate of another authority fails the handshake, also with the ri
   await t.rejects(
     call(resolver.origin, { ca: world.platform.ca, cert, key }, { method: 'GET', path: '/v1/sealing-key' }),
   )
+  const event = await waitFor(
+    async () =>
+      (await auditOf(world, null)).find(({ details }) => details.reason === 'UNABLE_TO_VERIFY_LEAF_SIGNATURE'),
+    { what: 'the handshake in the audit' },
+  )
+  t.match(event, {
+    event: 'resource_secret_access_denied',
+    code: 'ERR_MTLS_IDENTITY',
+    actor_id: 'unidentified',
+    details: { client_address: '127.0.0.1' },
+  })
 })
 
 t.test('plain HTTP is not answered', async t => {

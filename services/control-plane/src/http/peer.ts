@@ -14,7 +14,8 @@ export type Identify = (request: FastifyRequest) => PeerIdentity | undefined
 export const identifyByCertificate: Identify = request => peerIdentity(request)
 
 const peers = new WeakMap<FastifyRequest, PeerIdentity>()
-const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/
+/** The id of every worker; what a certificate says may be anything else. */
+export const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/
 
 /** Fastify hook that lets only the named identities in; a worker's id is a UUID. Throws ERR_MTLS_IDENTITY. */
 export function requirePeer(identify: Identify, ...allowed: readonly RequiredIdentity[]): onRequestAsyncHookHandler {
