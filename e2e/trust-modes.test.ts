@@ -57,6 +57,13 @@ const CANDIDATES: Readonly<Record<string, unknown>> = {
     smoke_only: false,
     tls_ca_ref: 'corporate-ca:v7',
   }),
+  // What an operator names is told in every mode.
+  PUBLIC_NAMED: direct({
+    tls_trust_mode: 'public_ca',
+    production_trusted: true,
+    smoke_only: false,
+    tls_ca_ref: 'corporate-ca:v7',
+  }),
   GATEWAY: {
     type: 'backend_gateway',
     url: GATEWAY_URL,
@@ -71,7 +78,7 @@ development  smoke_insecure  gateway  -                : SMOKE GATEWAY
 smoke        smoke_insecure  -        -                : SMOKE
 production   smoke_insecure  gateway  corporate-ca:v7  : GATEWAY
 production   smoke_insecure  -        -                : EXIT_78
-production   public_ca       gateway  corporate-ca:v7  : PUBLIC GATEWAY
+production   public_ca       gateway  corporate-ca:v7  : PUBLIC_NAMED GATEWAY
 production   platform_ca     gateway  -                : PLATFORM GATEWAY
 production   -               -        corporate-ca:v7  : NAMED
 prod         smoke_insecure  gateway  -                : GATEWAY

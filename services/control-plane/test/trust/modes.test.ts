@@ -30,6 +30,19 @@ const CANDIDATES: Readonly<Record<string, unknown>> = {
   PUBLIC: direct({ tls_trust_mode: 'public_ca', production_trusted: true, smoke_only: false }),
   PLATFORM: platform('rap-platform-ca:v1'),
   NAMED: platform('corporate-ca:v7'),
+  // What an operator names is told in every mode.
+  SMOKE_NAMED: direct({
+    tls_trust_mode: 'smoke_insecure',
+    production_trusted: false,
+    smoke_only: true,
+    tls_ca_ref: 'corporate-ca:v7',
+  }),
+  PUBLIC_NAMED: direct({
+    tls_trust_mode: 'public_ca',
+    production_trusted: true,
+    smoke_only: false,
+    tls_ca_ref: 'corporate-ca:v7',
+  }),
   GATEWAY: {
     type: 'backend_gateway',
     url: GATEWAY_URL,
@@ -77,8 +90,8 @@ production   -               gateway  -                : PLATFORM GATEWAY
 development  -               -        -                : PLATFORM
 production   smoke_insecure  gateway  corporate-ca:v7  : GATEWAY
 production   smoke_insecure  -        corporate-ca:v7  : no start
-development  smoke_insecure  -        corporate-ca:v7  : SMOKE
-production   public_ca       gateway  corporate-ca:v7  : PUBLIC GATEWAY
+development  smoke_insecure  -        corporate-ca:v7  : SMOKE_NAMED
+production   public_ca       gateway  corporate-ca:v7  : PUBLIC_NAMED GATEWAY
 production   platform_ca     gateway  corporate-ca:v7  : NAMED GATEWAY
 `
 
