@@ -174,7 +174,11 @@ t.test(
       t.strictSame(statuses, [403, 403, 403, 403, 403, 429, 429, 429, 429], id)
       const { rows: events, sum } = await standingFor(9, before)
       t.equal(sum, 9)
-      t.match(events[0], {
+      // What is counted is written at the end of a window, in no order among the codes.
+      const [denied, limited] = ['ERR_MTLS_IDENTITY', 'ERR_RATE_LIMITED'].map(code =>
+        events.find(event => event.code === code),
+      )
+      t.match(denied, {
         event: 'resource_secret_access_denied',
         code: 'ERR_MTLS_IDENTITY',
         actor_kind: kind,
@@ -182,7 +186,7 @@ t.test(
         resource_id: null,
         details: { reason: 'route_of_control_plane', method: 'GET', route: /:organization_id/ },
       })
-      t.match(events.at(-1), { code: 'ERR_RATE_LIMITED', actor_id: id })
+      t.match(limited, { code: 'ERR_RATE_LIMITED', actor_id: id })
       t.equal((await auditOf(world, victim.organization_id)).length, 0)
     }
     for (let used = 0; used < 9; used++) {
