@@ -75,11 +75,9 @@ const CANDIDATES: Readonly<Record<string, unknown>> = {
 /** APP_ENV and trust mode (- for none given), gateway, DATA_PLANE_DIRECT_WORKER_TLS_CA_REF: what is advertised, or EXIT_78. */
 const MATRIX = `
 development  smoke_insecure  gateway  -                : SMOKE GATEWAY
-smoke        smoke_insecure  -        -                : SMOKE
 production   smoke_insecure  gateway  corporate-ca:v7  : GATEWAY
 production   smoke_insecure  -        -                : EXIT_78
 production   public_ca       gateway  corporate-ca:v7  : PUBLIC_NAMED GATEWAY
-production   platform_ca     gateway  -                : PLATFORM GATEWAY
 production   -               -        corporate-ca:v7  : NAMED
 prod         smoke_insecure  gateway  -                : GATEWAY
 prod         smoke_insecure  -        -                : EXIT_78

@@ -2,6 +2,8 @@ import { randomBytes } from 'node:crypto'
 import { call, type Handle, type Library, p11, trouble } from './library.ts'
 
 const KEY_BYTES = 32
+/** How late a token may show what another process has made, in milliseconds. It is waited for in a thread of its own. */
+const SETTLE_MS = 500
 
 interface Requirement {
   readonly type: number
@@ -55,9 +57,16 @@ export function createKey(library: Library, session: Handle, label: string): voi
   ]
   const mechanism = { mechanism: p11.CKM_AES_KEY_GEN }
   const made = call('C_GenerateKey', () => library.C_GenerateKey(session, mechanism, template))
-  if (keysOf(library, session, label).length === 1) return
+  if (isAlone(library, session, label)) return
   call('C_DestroyObject', () => library.C_DestroyObject(session, made))
   throw trouble('C_GenerateKey', 'key_exists')
+}
+
+/** Whether no other process has made the key too; looked at again after a while, since a token may show the other one late. */
+function isAlone(library: Library, session: Handle, label: string): boolean {
+  if (keysOf(library, session, label).length !== 1) return false
+  Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, SETTLE_MS)
+  return keysOf(library, session, label).length === 1
 }
 
 /** At most two are of interest. */
