@@ -1,6 +1,6 @@
 import { writeFile } from 'node:fs/promises'
 import { type Output, table } from '@rap/tool-kit'
-import { makeJoinToken, tokenDetails } from '../platform-ca/enrol.ts'
+import { joinTokenCreated, makeJoinToken } from '../platform-ca/enrol.ts'
 import {
   activateGeneration,
   type CaDeps,
@@ -183,12 +183,7 @@ export async function joinToken(
   const { kind, id, name, dns, ip, labels, ttlSeconds, out } = options
   const { token } = await sql.begin(async tx => {
     const made = await makeJoinToken(tx, { kind, id, name, dns_names: dns, ip_addresses: ip, labels, ttlSeconds }, null)
-    await record(tx, {
-      organization_id: null,
-      event: 'join_token_created',
-      ...(kind === 'worker' && { worker_id: made.identity.id }),
-      details: tokenDetails(made.token, made.identity),
-    })
+    await record(tx, joinTokenCreated(made.token, made.identity))
     return made
   })
   const { join_token, ...rest } = { ...token, expires_at: token.expires_at.toISOString() }

@@ -1,7 +1,16 @@
 import { certificateThumbprint, openAuthority, type SigningAuthority } from '@rap/pki'
+import type { TransactionSql } from '@rap/service-kit'
 import { problems } from '../errors.ts'
 import type { KeyWrapping, StoredKey } from '../keys/wrapping.ts'
-import type { AuthorityRow } from './store.ts'
+import { type AuthorityRow, listAuthorities } from './store.ts'
+
+/** Every generation, and the one that issues. Throws ProblemError ERR_PLATFORM_CA_UNMANAGED. */
+export async function generations(tx: TransactionSql): Promise<{ all: AuthorityRow[]; active: AuthorityRow }> {
+  const all = await listAuthorities(tx)
+  const active = all.find(({ state }) => state === 'active')
+  if (active === undefined) throw problems.ERR_PLATFORM_CA_UNMANAGED()
+  return { all, active }
+}
 
 /** Which key of a generation; it is bound to the wrapped bytes, so that one moved to another row does not open. */
 function contextOf(role: 'root' | 'intermediate', certificatePem: string): Buffer {

@@ -1,7 +1,7 @@
 import type { SpiffeKind } from '@rap/pki'
 import { ProblemError, type Standing, type TransactionSql } from '@rap/service-kit'
 import type { SignedTrustBundle } from '@rap/trust-bundle'
-import { auditStranger, auditUser, eventOfStranger } from '../audit/write.ts'
+import { auditCaller, auditStranger, type EventBy, eventOfStranger } from '../audit/write.ts'
 import type { Caller, Origin } from '../auth/caller.ts'
 import type { Context } from '../context.ts'
 import { problems } from '../errors.ts'
@@ -72,14 +72,19 @@ export async function makeJoinToken(
   return { token: { id, kind: identity.kind, identity_id: identity.id, join_token, expires_at }, identity }
 }
 
-/** What the audit says of a new token: who may join, under which names. */
-export function tokenDetails({ id, expires_at }: MadeJoinToken, identity: IdentityRow) {
+/** The audit event of a new token: who may join, under which names. */
+export function joinTokenCreated({ id, expires_at }: MadeJoinToken, identity: IdentityRow): EventBy {
   return {
-    join_token_id: id,
-    identity: `${identity.kind}/${identity.id}`,
-    dns_names: identity.dns_names.join(','),
-    ip_addresses: identity.ip_addresses.join(','),
-    expires_at: expires_at.toISOString(),
+    organization_id: null,
+    event: 'join_token_created',
+    ...(identity.kind === 'worker' && { worker_id: identity.id }),
+    details: {
+      join_token_id: id,
+      identity: `${identity.kind}/${identity.id}`,
+      dns_names: identity.dns_names.join(','),
+      ip_addresses: identity.ip_addresses.join(','),
+      expires_at: expires_at.toISOString(),
+    },
   }
 }
 
@@ -201,16 +206,7 @@ function standingOf(reason: Refused['reason'], token: JoinTokenRow | undefined):
 export async function orderJoinToken(ctx: Context, caller: Caller, input: JoinTokenInput): Promise<MadeJoinToken> {
   return await ctx.sql.begin(async tx => {
     const { token, identity } = await makeJoinToken(tx, input, caller.id)
-    await auditUser(
-      tx,
-      { userId: caller.id, origin: caller.origin },
-      {
-        organization_id: null,
-        event: 'join_token_created',
-        ...(identity.kind === 'worker' && { worker_id: identity.id }),
-        details: tokenDetails(token, identity),
-      },
-    )
+    await auditCaller(tx, caller, joinTokenCreated(token, identity))
     return token
   })
 }

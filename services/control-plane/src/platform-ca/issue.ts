@@ -1,10 +1,10 @@
 import { issueFromCsr, PkiError, type ReadCsr, readCsr, spiffeId } from '@rap/pki'
 import type { TransactionSql } from '@rap/service-kit'
 import { problems } from '../errors.ts'
-import type { Intermediates } from './authorities.ts'
+import { generations, type Intermediates } from './authorities.ts'
 import { isWithin, type RegisteredNames } from './names.ts'
 import { type IdentityRow, insertCertificate, namesOf } from './register.ts'
-import { type AuthorityRow, findActiveAuthority, listAuthorities } from './store.ts'
+import type { AuthorityRow } from './store.ts'
 
 /** Renewal begins after this part of the life. */
 const RENEW_AT = 2 / 3
@@ -44,12 +44,11 @@ export async function issueCertificateFor(
   const names = namesOf(identity)
   const uri = spiffeId(deps.trustDomain, kind, id)
   refuseForeignNames(csr, { names, uri, id })
-  const active = await findActiveAuthority(tx)
-  if (active === undefined) throw problems.ERR_PLATFORM_CA_UNMANAGED()
+  const { all, active } = await generations(tx)
   const now = deps.now()
   const made = await issueFromCsr({
     issuer: await deps.intermediates.open(active),
-    chainPem: chainOf(active, await listAuthorities(tx)),
+    chainPem: chainOf(active, all),
     csr,
     commonName: id,
     ...names,

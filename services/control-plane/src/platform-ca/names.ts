@@ -1,4 +1,5 @@
-import { isIP, SocketAddress } from 'node:net'
+import { isIP } from 'node:net'
+import { canonicalIpAddress } from '@rap/pki'
 import { problems } from '../errors.ts'
 
 /** Names that certificates of an identity carry, each in its one spelling. */
@@ -35,14 +36,14 @@ export function registeredNames(given: {
 export function isWithin(asked: RegisteredNames, registered: RegisteredNames): boolean {
   return (
     asked.dnsNames.every(name => registered.dnsNames.includes(name.toLowerCase())) &&
-    asked.ipAddresses.every(address => registered.ipAddresses.includes(canonical(address) ?? ''))
+    asked.ipAddresses.every(address => registered.ipAddresses.includes(canonicalIpAddress(address) ?? ''))
   )
 }
 
 /** Whether the host of a URL is one of the names. */
 export function namesHost({ dnsNames, ipAddresses }: RegisteredNames, hostname: string): boolean {
   const host = hostname.replace(/^\[|\]$/g, '').toLowerCase()
-  return isIP(host) === 0 ? dnsNames.includes(host) : ipAddresses.includes(canonical(host) ?? '')
+  return isIP(host) === 0 ? dnsNames.includes(host) : ipAddresses.includes(canonicalIpAddress(host) ?? '')
 }
 
 function dnsName(given: string): string {
@@ -53,13 +54,7 @@ function dnsName(given: string): string {
 }
 
 function ipAddress(given: string): string {
-  const address = canonical(given.trim())
+  const address = canonicalIpAddress(given.trim())
   if (address !== undefined) return address
   throw problems.ERR_IDENTITY_NAMES_INVALID({ detail: `Not an IP address: ${given.slice(0, 100)}` })
-}
-
-function canonical(address: string): string | undefined {
-  const family = isIP(address)
-  if (family === 0 || address.includes('%')) return undefined
-  return new SocketAddress({ address, family: family === 4 ? 'ipv4' : 'ipv6' }).address
 }

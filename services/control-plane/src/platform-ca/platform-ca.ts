@@ -1,5 +1,5 @@
 import { createHash, X509Certificate } from 'node:crypto'
-import type { Sql, TransactionSql } from '@rap/service-kit'
+import { certificatesOf, type Sql, type TransactionSql } from '@rap/service-kit'
 import type { SignedTrustBundle } from '@rap/trust-bundle'
 import type { EventBy } from '../audit/write.ts'
 import type { KeyWrapping } from '../keys/wrapping.ts'
@@ -111,11 +111,6 @@ function authorityView(certificate: X509Certificate) {
     sha256: fingerprintOf(certificate),
     not_after: new Date(certificate.validTo).toISOString(),
   }
-}
-
-function certificatesOf(pem: string): X509Certificate[] {
-  const blocks = pem.match(/-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g) ?? []
-  return blocks.map(block => new X509Certificate(block))
 }
 
 const fingerprintOf = (certificate: X509Certificate) => createHash('sha256').update(certificate.raw).digest('hex')

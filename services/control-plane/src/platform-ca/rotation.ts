@@ -13,7 +13,7 @@ import type { Sql, TransactionSql } from '@rap/service-kit'
 import type { EventBy } from '../audit/write.ts'
 import { problems } from '../errors.ts'
 import type { KeyWrapping } from '../keys/wrapping.ts'
-import { openRoot, sealAuthorityKey } from './authorities.ts'
+import { generations, openRoot, sealAuthorityKey } from './authorities.ts'
 import { publishBundle } from './bundles.ts'
 import {
   type AuthorityRow,
@@ -223,13 +223,6 @@ async function step(deps: CaDeps, event: string, work: (tx: TransactionSql) => P
     const details = await work(tx)
     await deps.record(tx, { organization_id: null, event, details })
   })
-}
-
-async function generations(tx: TransactionSql): Promise<{ all: AuthorityRow[]; active: AuthorityRow }> {
-  const all = await listAuthorities(tx)
-  const active = all.find(({ state }) => state === 'active')
-  if (active === undefined) throw problems.ERR_PLATFORM_CA_UNMANAGED()
-  return { all, active }
 }
 
 interface NewRoot {
