@@ -11,6 +11,7 @@ const CORE = [
   'candidate-metadata',
   'rdp',
   'data-plane-protocol',
+  'session-policy',
 ].map(name => `@rap/${name}`)
 /** The libraries that core packages may use at run time; docs/decisions/0002-dependencies.md says why. */
 const CORE_LIBRARIES = new Set(['@sinclair/typebox', 'jose', 'js-md4'])

@@ -26,3 +26,16 @@ export {
   type ServerMessage,
 } from './messages.ts'
 export { destinationOf, formatProxyAuth, isDestinationOf, parseProxyAuth } from './proxy-auth.ts'
+export {
+  type BinaryChunk,
+  CHUNK_HEADER_BYTES,
+  decodeBinaryChunk,
+  encodeChunkHeader,
+  MAX_CHUNK_BYTES,
+  type SideMessage,
+  type Transfer,
+  UPLOAD_REFUSALS,
+  UPLOAD_WINDOW_BYTES,
+  type UploadRefusal,
+  type UploadRequest,
+} from './transfers.ts'

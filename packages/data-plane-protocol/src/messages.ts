@@ -1,6 +1,7 @@
 import { type Static, type TSchema, Type } from '@sinclair/typebox'
 import { Value } from '@sinclair/typebox/value'
 import { ProtocolError } from './errors.ts'
+import { SIDE_MESSAGES, type SideMessage, UPLOAD_REQUESTS, type UploadRequest } from './transfers.ts'
 
 /** The one path of the data plane, on the worker and on the gateway. */
 export const DATA_PLANE_PATH = '/data-plane/v1'
@@ -75,20 +76,22 @@ export const ClosingMessage = Type.Object(
 export type ClosingMessage = Static<typeof ClosingMessage>
 
 /** What a bound client may send as text. */
-export type ClientMessage = RdpMessage | Static<typeof CloseMessage>
+export type ClientMessage = RdpMessage | Static<typeof CloseMessage> | UploadRequest
 /** What a server sends as text. */
-export type ServerMessage = BoundMessage | RdpMessage | ClosingMessage
+export type ServerMessage = BoundMessage | RdpMessage | ClosingMessage | SideMessage
 
 const CLIENT_MESSAGES: Readonly<Record<string, TSchema>> = {
   __proto__: null as never,
   rdp: RdpMessage,
   close: CloseMessage,
+  ...UPLOAD_REQUESTS,
 }
 const SERVER_MESSAGES: Readonly<Record<string, TSchema>> = {
   __proto__: null as never,
   bound: BoundMessage,
   rdp: RdpMessage,
   closing: ClosingMessage,
+  ...SIDE_MESSAGES,
 }
 
 /** Parses the first text message. Throws ProtocolError; its bound is MAX_BIND_BYTES. */

@@ -1,4 +1,7 @@
+import { CHANNELS, type Channel, Channels, SessionLimits } from '@rap/session-policy'
 import { type Static, type TObject, type TProperties, Type } from '@sinclair/typebox'
+
+export { CHANNELS, type Channel }
 
 const Id = Type.String({ format: 'uuid' })
 const Jti = Type.String({ minLength: 16, maxLength: 64, pattern: '^[A-Za-z0-9_-]+$' })
@@ -9,24 +12,6 @@ const Thumbprint = Type.String({ pattern: '^[A-Za-z0-9_-]{43}$' })
 export const SecretRef = Type.String({
   maxLength: 256,
   pattern: '^rap-secret://org/[0-9a-f-]{36}/resources/[0-9a-f-]{36}/[a-z0-9-]{1,32}$',
-})
-
-/** The channels a data-plane connection can be bound with. */
-export const CHANNELS = [
-  'display',
-  'input',
-  'clipboard_client_to_server',
-  'clipboard_server_to_client',
-  'file_upload',
-  'events',
-] as const
-
-/** One channel's name. */
-export type Channel = (typeof CHANNELS)[number]
-
-const Channels = Type.Array(Type.Union(CHANNELS.map(channel => Type.Literal(channel))), {
-  maxItems: CHANNELS.length,
-  uniqueItems: true,
 })
 
 const registered = {
@@ -114,6 +99,7 @@ export const AssignmentClaims = closed({
   lease_token: Type.String({ maxLength: 4096 }),
   secret_ref: Type.Union([SecretRef, Type.Null()]),
   allowed_channels: Channels,
+  limits: SessionLimits,
   bind_urls: Type.Array(Type.String({ maxLength: 512 }), { minItems: 1, maxItems: 4 }),
   target: Target,
   display: Type.Optional(closed({ width: Pixels, height: Pixels })),
@@ -123,8 +109,8 @@ export type AssignmentClaims = Static<typeof AssignmentClaims>
 
 /** Longest compact token that is looked at, in characters. */
 const MAX_CHARACTERS = 12_288
-/** An assignment carries a lease token and, twice in base64, the authorities of a target inside. */
-const MAX_ASSIGNMENT_CHARACTERS = 28_672
+/** An assignment carries a lease token, the limits and, twice in base64, the authorities of a target inside. */
+const MAX_ASSIGNMENT_CHARACTERS = 32_768
 
 /**
  * The purposes a token can have; `typ` and `aud` keep them apart, `maxLifetimeSeconds` bounds what a leak is worth, and `maxCharacters` what is

@@ -1,4 +1,5 @@
 import { CompactSign, exportSPKI, importJWK, SignJWT } from 'jose'
+import { DEFAULT_LIMITS } from '@rap/session-policy'
 import t from 'tap'
 import {
   channelsBeyond,
@@ -138,6 +139,10 @@ t.test(
       lease_token: 'x'.repeat(4096),
       secret_ref: `rap-secret://org/${place.organization_id}/resources/${place.resource_id}/rdp-primary`,
       allowed_channels: ['display', 'input'],
+      limits: {
+        ...DEFAULT_LIMITS,
+        upload_extensions: Array.from({ length: 100 }, (_, index) => String(index).padStart(16, 'x')),
+      },
       bind_urls: Array.from({ length: 4 }, () => `wss://${'h'.repeat(506)}`),
       target: {
         protocol: 'rdp',

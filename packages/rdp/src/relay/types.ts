@@ -1,3 +1,5 @@
+import type { Channel } from '@rap/session-policy'
+
 /**
  * What the relay core takes from its caller and what it tells it.
  *
@@ -12,21 +14,36 @@ export interface RelayCredentials {
   readonly password: Uint8Array
 }
 
-/** A channel of the data-plane token that an RDP connection can carry or use. */
-export type RelayChannel =
-  | 'display'
-  | 'input'
-  | 'clipboard_client_to_server'
-  | 'clipboard_server_to_client'
-  | 'file_upload'
-  | 'events'
-
 export type RenderQualityProfile = 'low' | 'balanced' | 'high'
 
 /** The policy in force for one relay; the narrowest of organization, resource and grant. */
 export interface RelayPolicy {
-  readonly channels: ReadonlySet<RelayChannel>
+  readonly channels: ReadonlySet<Channel>
   readonly renderQualityProfile: RenderQualityProfile
+  /** Longest clipboard text, in bytes of UTF-16LE without its terminator. */
+  readonly clipboardBytes: number
+}
+
+/** A finished upload as the target sees it in RAP_Transfers. INVARIANT: its content never changes. */
+export interface DriveFile {
+  /** Identifies it for `read`; never shown to the target. */
+  readonly id: string
+  /** A safe name (docs/protocols/uploads.md), at most 255 UTF-16 units. */
+  readonly name: string
+  readonly size: number
+  /** Milliseconds of the Unix epoch. */
+  readonly modifiedAt: number
+}
+
+/** What stands behind the drive RAP_Transfers: this session's finished uploads and nothing else. */
+export interface DriveFiles {
+  /** As they are now. */
+  list(): readonly DriveFile[]
+  /**
+   * Reads `length` bytes at `offset`, both inside the file. `done` is called once, now or later, with the bytes, or with undefined where they
+   * cannot be had. INVARIANT: the relay has one read under way at most.
+   */
+  read(file: DriveFile, offset: number, length: number, done: (bytes: Uint8Array | undefined) => void): void
 }
 
 /** Protocol numbers are those of [MS-RDPBCGR] §2.2.1.1.1: SSL 1, HYBRID 2, RDSTLS 4, HYBRID_EX 8. */
@@ -40,9 +57,25 @@ export interface RelayOptions {
   /** Undefined: the logon fields are blanked and the target shows its own logon screen. */
   readonly credentials: RelayCredentials | undefined
   readonly policy: RelayPolicy
+  /** Where `file_upload` is allowed: what the target finds in RAP_Transfers. */
+  readonly drive?: DriveFiles | undefined
 }
 
 export type RelayDirection = 'client_to_server' | 'server_to_client'
+
+/** Why something inside a channel was held back. */
+export type WithheldCode =
+  /** The policy has no clipboard in this direction. */
+  | 'ERR_CLIPBOARD_DIRECTION'
+  /** Files, images, HTML: anything but Unicode text. */
+  | 'ERR_CLIPBOARD_FORMAT'
+  | 'ERR_CLIPBOARD_TOO_LARGE'
+  | 'ERR_CLIPBOARD_MALFORMED'
+  /** Write, rename, delete: anything that would change RAP_Transfers. */
+  | 'ERR_DRIVE_READ_ONLY'
+  | 'ERR_DRIVE_MALFORMED'
+  /** The target asks for more at once than there is room for. */
+  | 'ERR_DRIVE_BUSY'
 
 /** What the caller may log and audit; no field ever carries payload bytes, user names or cookies. */
 export type RelayEvent =
@@ -53,10 +86,19 @@ export type RelayEvent =
   /** A channel outside docs/protocols/channels.md. Once per kind and name, and for a bounded number of names. */
   | {
       readonly type: 'channel_refused'
-      readonly kind: 'static' | 'dynamic'
+      readonly kind: 'static' | 'dynamic' | 'transport'
       readonly name: string
       readonly direction: RelayDirection
     }
+  /** Something inside a channel that does pass was held back. Once for each channel, direction and code. */
+  | {
+      readonly type: 'withheld'
+      readonly channel: 'cliprdr' | 'rdpdr'
+      readonly direction: RelayDirection
+      readonly code: WithheldCode
+    }
+  /** The target has taken the device RAP_Transfers, or refused it. */
+  | { readonly type: 'drive'; readonly mounted: boolean }
   | { readonly type: 'save_session_info'; readonly infoType: number }
   | { readonly type: 'set_error_info'; readonly errorInfo: number }
   | { readonly type: 'server_redirection_refused' }
