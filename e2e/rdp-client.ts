@@ -1,10 +1,14 @@
 import { pduSize } from '@rap/rdp'
 import {
   CHANNEL_OPTION,
+  type ChannelChunk,
+  ChannelReassembler,
   CS,
   capabilitySets,
   type DomainParameters,
+  decodeChannelChunk,
   decodeConferenceCreateResponse,
+  decodeDynvcPdu,
   decodeFastPath,
   decodeLicenseMessage,
   decodeMcsConnectResponse,
@@ -17,9 +21,12 @@ import {
   decodeUserDataBlocks,
   decodeX224Message,
   EARLY_CAPABILITY,
+  encodeChannelChunk,
+  encodeChannelMessage,
   encodeClientCoreData,
   encodeClientNetworkData,
   encodeConferenceCreateRequest,
+  encodeDynvcPdu,
   encodeFastPath,
   encodeFlagsBlock,
   encodeInfoPacket,
@@ -36,6 +43,7 @@ import {
   PDUTYPE2,
   SC,
   SEC,
+  STATUS_NO_LISTENER,
   splitSharePdus,
 } from '@rap/rdp/codecs'
 import { type ClientAbilities, clientCapabilitySets, u16, u32 } from './rdp-capabilities.ts'
@@ -49,7 +57,16 @@ export interface RdpClientOptions extends Partial<ClientAbilities> {
   readonly password?: string
   /** Takes the bytes for the other side. */
   readonly send: (bytes: Uint8Array) => void
+  /** Takes every whole message of a static channel. */
+  readonly onChannel?: (channel: string, message: Buffer) => void
+  /** Dynamic channels that the client opens when it is asked to; every other one it refuses. */
+  readonly dynamicChannels?: readonly string[]
+  /** Takes everything else that the server says once the client has joined its channels. */
+  readonly onOther?: (kind: 'share' | 'fast-path' | 'message-channel', bytes: Buffer) => void
 }
+
+/** Bounds one message of a static channel, in bytes. */
+const MAX_CHANNEL_MESSAGE_BYTES = 32 * 1024 * 1024
 
 /** The capability set of a server that tells which input it reads. */
 const INPUT_CAPABILITY = 13
@@ -70,6 +87,9 @@ export class RdpClient {
   #buffered: Buffer = Buffer.alloc(0)
   #user = 0
   #io = 0
+  #messageChannel = 0
+  readonly #channels = new Map<string, number>()
+  readonly #reassemblers = new Map<string, ChannelReassembler>()
   #shareId = 0
   #isConnected = false
   #isLicensed = false
@@ -82,6 +102,8 @@ export class RdpClient {
   errorInfo = 0
   /** Every share PDU type and data PDU type that was seen. */
   readonly seen = new Set<number>()
+  /** Names of every dynamic channel that the server asked for. */
+  readonly dynamicRequests: string[] = []
 
   constructor(options: RdpClientOptions) {
     this.#options = options
@@ -106,7 +128,7 @@ export class RdpClient {
       const pdu = this.#buffered.subarray(0, size)
       this.#buffered = this.#buffered.subarray(size)
       if (pdu[0] === 3) this.#slowPath(pdu)
-      else this.updates.fastPath += decodeFastPath(pdu).body.length
+      else this.#fastPath(decodeFastPath(pdu).body)
     }
   }
 
@@ -120,9 +142,35 @@ export class RdpClient {
     }
   }
 
+  /** Sends a message on a static channel that was asked for, as the chunks it takes. */
+  sendChannel(channel: string, message: Uint8Array): void {
+    for (const chunk of encodeChannelMessage(message)) this.#onChannel(channel, chunk)
+  }
+
+  /** Sends one chunk as it is, whatever it claims. */
+  sendChunk(channel: string, chunk: ChannelChunk): void {
+    this.#onChannel(channel, encodeChannelChunk(chunk))
+  }
+
+  /** Sends events of input as one fast-path PDU, whether or not the server has said that it reads such. */
+  sendInput(events: Uint8Array): void {
+    this.#send(encodeFastPath({ numEvents: 1, flags: 0, body: events }))
+  }
+
+  /** Sends a share data PDU. */
+  sendShare(pduType2: number, body: Uint8Array): void {
+    this.#share(pduType2, body)
+  }
+
+  #onChannel(channel: string, chunk: Uint8Array): void {
+    const channelId = this.#channels.get(channel)
+    if (channelId === undefined) throw new Error(`channel ${channel} was not asked for`)
+    this.#send(encodeSendData('send_data_request', { initiator: this.#user, channelId }, chunk))
+  }
+
   #key(code: number, down: boolean): void {
     if (this.#fastPathInput) {
-      this.#send(encodeFastPath({ numEvents: 1, flags: 0, body: Uint8Array.of(down ? 0 : 1, code) }))
+      this.sendInput(Uint8Array.of(down ? 0 : 1, code))
       return
     }
     const event = Buffer.concat([u16(1, 0), u32(0), u16(INPUT_EVENT_SCANCODE, down ? 0 : KBDFLAGS_RELEASE, code, 0)])
@@ -149,8 +197,40 @@ export class RdpClient {
         return
       case 'send_data_indication':
         if (pdu.channelId === this.#io) this.#ioChannel(pdu.userData)
+        else if (pdu.channelId === this.#messageChannel)
+          this.#options.onOther?.('message-channel', Buffer.from(pdu.userData))
+        else this.#staticChannel(pdu.channelId, pdu.userData)
         return
       default:
+    }
+  }
+
+  #fastPath(body: Uint8Array): void {
+    this.updates.fastPath += body.length
+    this.#options.onOther?.('fast-path', Buffer.from(body))
+  }
+
+  #staticChannel(channelId: number, userData: Uint8Array): void {
+    const name = [...this.#channels].find(([, id]) => id === channelId)?.[0]
+    if (name === undefined) throw new Error(`data on channel ${channelId}, which was not asked for`)
+    const reassembler = this.#reassemblers.get(name) ?? new ChannelReassembler(MAX_CHANNEL_MESSAGE_BYTES)
+    this.#reassemblers.set(name, reassembler)
+    const message = reassembler.push(decodeChannelChunk(userData))
+    if (message === undefined) return
+    if (name === 'drdynvc') this.#dynamic(message)
+    this.#options.onChannel?.(name, Buffer.from(message))
+  }
+
+  /** Takes part in the static channel that carries the dynamic ones. */
+  #dynamic(message: Uint8Array): void {
+    const pdu = decodeDynvcPdu(message, 'server')
+    if (pdu.type === 'capabilities') {
+      this.sendChannel('drdynvc', encodeDynvcPdu({ type: 'capabilities', version: pdu.version, priorityCharges: [] }))
+    } else if (pdu.type === 'create_request') {
+      const { channelId, channelName } = pdu
+      this.dynamicRequests.push(channelName)
+      const creationStatus = this.#options.dynamicChannels?.includes(channelName) === true ? 0 : STATUS_NO_LISTENER
+      this.sendChannel('drdynvc', encodeDynvcPdu({ type: 'create_response', channelId, creationStatus }))
     }
   }
 
@@ -164,7 +244,12 @@ export class RdpClient {
     const messages = blocks.get(SC.MCS_MSGCHANNEL)
     this.#io = network.mcsChannelId
     this.#joins.push(this.#io, ...network.channelIds.filter(id => id !== 0))
-    if (messages !== undefined) this.#joins.push(decodeServerMessageChannelData(messages))
+    for (const [index, name] of (this.#options.channels ?? []).entries()) {
+      const id = network.channelIds[index] ?? 0
+      if (id !== 0) this.#channels.set(name, id)
+    }
+    if (messages !== undefined) this.#messageChannel = decodeServerMessageChannelData(messages)
+    if (messages !== undefined) this.#joins.push(this.#messageChannel)
     this.#isConnected = true
     this.#send(encodeX224Data(encodeMcsPdu({ type: 'erect_domain_request', subHeight: 0, subInterval: 0 })))
     this.#send(encodeX224Data(encodeMcsPdu({ type: 'attach_user_request' })))
@@ -215,6 +300,7 @@ export class RdpClient {
   #data(bytes: Uint8Array): void {
     const { pduType2, body } = decodeShareData(bytes)
     this.seen.add(pduType2)
+    this.#options.onOther?.('share', Buffer.concat([Uint8Array.of(pduType2), body]))
     if (pduType2 === PDUTYPE2.FONTMAP) this.activations++
     else if (pduType2 === PDUTYPE2.UPDATE) this.updates.slowPath += body.length
     else if (pduType2 === PDUTYPE2.SET_ERROR_INFO) this.errorInfo = decodeSetErrorInfo(body)
