@@ -7,6 +7,14 @@ export {
 } from './close-codes.ts'
 export { ProtocolError, type ProtocolErrorCode } from './errors.ts'
 export {
+  distinctName,
+  extensionOf,
+  MAX_GIVEN_NAME_UNITS,
+  MAX_NAME_LENGTH,
+  nameKey,
+  safeFileName,
+} from './file-names.ts'
+export {
   BIND_TIMEOUT_MS,
   BindMessage,
   BoundMessage,
@@ -36,6 +44,7 @@ export {
   type Transfer,
   UPLOAD_REFUSALS,
   UPLOAD_WINDOW_BYTES,
+  UPLOAD_WINDOW_CHUNKS,
   type UploadRefusal,
   type UploadRequest,
 } from './transfers.ts'

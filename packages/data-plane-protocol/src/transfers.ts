@@ -4,8 +4,10 @@ import { ProtocolError } from './errors.ts'
 
 /** Largest piece of a file in one message, in bytes. */
 export const MAX_CHUNK_BYTES = 256 * 1024
-/** Bytes of one upload that may be under way without an acknowledgement; a client that sends more is cut off. */
+/** Bytes that may be under way on one connection without an acknowledgement, all its uploads together; a client that sends more is cut off. */
 export const UPLOAD_WINDOW_BYTES = 2 * 1024 * 1024
+/** The same in chunks. */
+export const UPLOAD_WINDOW_CHUNKS = 64
 /** Most entries of a list of transfers: the largest `upload_files` of a policy. */
 const MAX_TRANSFERS = 1000
 /** Length of the header in front of a binary chunk: upload id (16) and offset (8). */

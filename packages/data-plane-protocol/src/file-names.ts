@@ -1,0 +1,140 @@
+/**
+ * Names of uploaded files: as a person's machine gives them, made safe for Windows, xrdp, a terminal and the portal.
+ *
+ * docs/protocols/uploads.md has the rules with their reasons. What an honest machine can produce is repaired and shown to the person; what has
+ * no honest use is refused.
+ */
+
+/** Longest name as it arrives, in UTF-16 units. */
+export const MAX_GIVEN_NAME_UNITS = 1024
+/** Longest safe name in UTF-16 units (NTFS) and in UTF-8 bytes (Linux NAME_MAX). */
+export const MAX_NAME_LENGTH = 255
+/** An extension that is longer, in UTF-8 bytes with its dot, is not kept when a name is cut. */
+const MAX_KEPT_EXTENSION_BYTES = 32
+/** Marks on one letter; more of them paint over the lines around. */
+const MAX_MARKS = 8
+/** Repairs that bring forth another repair; a name that still moves after so many is refused. */
+const MAX_ROUNDS = 8
+
+/** C0, DEL, C1 (which a terminal obeys) and the two line separators. */
+const CONTROLS = /[\p{Cc}\p{Zl}\p{Zp}]/u
+/** What shows nothing and may turn the text around; the joiners are judged by their neighbours. */
+const INVISIBLE = /[[\p{Cf}\p{Default_Ignorable_Code_Point}]--[\u200c\u200d]]/gv
+/** Joiners that Persian, Indic scripts and emoji need stand between two such characters. */
+const IDLE_JOINER =
+  /(?<![[\p{L}\p{M}\p{Extended_Pictographic}\p{Emoji_Modifier}]--[a-zA-Z]])[\u200c\u200d]|[\u200c\u200d](?![[\p{L}\p{Extended_Pictographic}]--[a-zA-Z]])/gv
+/** Runs of spaces push an extension out of sight; U+2800 looks like one. */
+const SPACES = /[\p{Zs}\u2800]+/gu
+/**
+ * Forbidden by Windows; private use, which Samba, Cygwin and WSL read as forbidden ASCII; and what looks like a path separator, or is one in a
+ * code page (the yen sign in 932, the won sign in 949).
+ */
+const FORBIDDEN =
+  /[<>:"|?*\p{Co}\p{Noncharacter_Code_Point}\u00a5\u20a9\u2044\u2215\u2216\u29f5\u29f8\u29f9\ufe68\uff0f\uff3c\uffe5\uffe6]/gu
+const TOO_MANY_MARKS = new RegExp(`(\\p{Mn}{${MAX_MARKS}})\\p{Mn}+`, 'gu')
+/** Windows drops dots and spaces at the end; Linux hides what begins with a dot. A mark at the start would sit on what stands before the name. */
+const EDGES = /^[. \p{M}]+|[. ]+$/gu
+/** `tar *` and `rm *` take it for an option. */
+const OPTION = /^-/
+/** DOS devices, whatever follows the first dot; spaces in front of it do not count. Compared in NFKC: COM¹ is COM1. */
+const DEVICE = /^(?:CON|PRN|AUX|NUL|CLOCK\$|CONIN\$|CONOUT\$|COM\d|LPT\d) *(?:\.|$)/i
+
+/** What the Explorer acts upon as soon as it shows the folder: it may fetch an icon from any server, and logs on there as the target's account. */
+const ACTIVE_NAMES = new Set(['autorun.inf', 'desktop.ini', 'folder.htt', 'thumbs.db', 'ehthumbs.db'])
+const ACTIVE_EXTENSIONS = new Set([
+  'lnk',
+  'pif',
+  'scf',
+  'url',
+  'website',
+  'library-ms',
+  'search-ms',
+  'searchconnector-ms',
+  'theme',
+  'themepack',
+  'desktopthemepack',
+  'mydocs',
+  'mapimail',
+  'desklink',
+  'zfsendtotarget',
+])
+
+/**
+ * The name under which an upload called `given` may stand in RAP_Transfers, or undefined where there is none.
+ *
+ * INVARIANT: a safe name is its own safe name.
+ */
+export function safeFileName(given: string): string | undefined {
+  if (given.length > MAX_GIVEN_NAME_UNITS || !given.isWellFormed()) return undefined
+  const component = given.slice(Math.max(given.lastIndexOf('/'), given.lastIndexOf('\\')) + 1)
+  if (CONTROLS.test(component)) return undefined
+  let name = component
+  for (let round = 0; round < MAX_ROUNDS; round++) {
+    const next = cutName(repair(name), '')
+    if (next === undefined || next === '') return undefined
+    if (next === name) return isActive(name) ? undefined : name
+    name = next
+  }
+  return undefined
+}
+
+/** The last extension, lower case and without its dot; `""` for a name without one. */
+export function extensionOf(name: string): string {
+  return name.slice(stemLength(name) + 1).toLowerCase()
+}
+
+/** Two safe names with the same key are one name to Windows. It may find names the same that are not; never the other way round. */
+export function nameKey(name: string): string {
+  return name.normalize('NFKC').toUpperCase().toLowerCase().normalize('NFKC')
+}
+
+/** `name`, or `name (2).ext` and so on: the first that is not taken. `isTaken` is asked with keys of names. */
+export function distinctName(name: string, isTaken: (key: string) => boolean): string {
+  for (let number = 1; ; number++) {
+    const candidate = number === 1 ? name : cutName(name, ` (${number})`)
+    if (candidate === undefined) throw new TypeError('name is not a safe one')
+    if (!isTaken(nameKey(candidate))) return candidate
+  }
+}
+
+function repair(name: string): string {
+  const tidy = name
+    .normalize('NFC')
+    .replace(INVISIBLE, '')
+    .replace(IDLE_JOINER, '')
+    .replace(SPACES, ' ')
+    .replace(FORBIDDEN, '_')
+    .replace(TOO_MANY_MARKS, '$1')
+    .replace(EDGES, '')
+    .replace(OPTION, '_')
+  return DEVICE.test(tidy.normalize('NFKC')) ? `_${tidy}` : tidy
+}
+
+function isActive(name: string): boolean {
+  return ACTIVE_NAMES.has(nameKey(name)) || ACTIVE_EXTENSIONS.has(extensionOf(name))
+}
+
+/** Length of the name without its last extension. A dot at the start begins no extension. */
+function stemLength(name: string): number {
+  const dot = name.lastIndexOf('.')
+  return dot <= 0 ? name.length : dot
+}
+
+/** Puts `suffix` behind the stem and cuts the stem until all fits; undefined where the extension leaves no room. */
+function cutName(name: string, suffix: string): string | undefined {
+  const stem = [...name.slice(0, stemLength(name))]
+  const tail = suffix + name.slice(stemLength(name))
+  const build = () => stem.join('').replace(/[. ]+$/, '') + tail
+  if (fits(name + suffix)) return stem.join('') + tail
+  if (utf8Length(tail) > MAX_KEPT_EXTENSION_BYTES + suffix.length) return undefined
+  while (stem.length > 0 && !fits(build())) stem.pop()
+  return stem.length === 0 ? undefined : build()
+}
+
+function fits(name: string): boolean {
+  return name.length <= MAX_NAME_LENGTH && utf8Length(name) <= MAX_NAME_LENGTH
+}
+
+function utf8Length(text: string): number {
+  return new TextEncoder().encode(text).length
+}
