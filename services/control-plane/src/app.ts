@@ -54,8 +54,8 @@ import { workerRoutes } from './workers/routes.ts'
 
 /** Largest body of a public route, in bytes: a sealed secret and what stands around it. */
 const PUBLIC_BODY_LIMIT_BYTES = 32 * 1024
-/** Largest body of an internal route, in bytes: a poll of 1000 attachments. */
-const INTERNAL_BODY_LIMIT_BYTES = 64 * 1024
+/** Largest body of an internal route, in bytes: a poll of 1000 attachments and 1000 sessions. */
+const INTERNAL_BODY_LIMIT_BYTES = 128 * 1024
 /** Addresses that the request limit remembers; the ones seen least recently go first. */
 const RATE_LIMIT_ADDRESSES = 20_000
 

@@ -51,6 +51,7 @@ export const problems = defineProblems({
   ERR_SESSION_ATTACHED: { status: 409, title: 'The session is attached already' },
   ERR_SESSION_ENDED: { status: 409, title: 'The session has ended' },
   ERR_SESSION_NOT_READY: { status: 409, title: 'The session has no attachment to bind to' },
+  ERR_SESSION_POLICY_DENIED: { status: 403, title: 'The policy allows nothing of this desktop' },
   ERR_SESSION_EVENTS_LIMIT: { status: 429, title: 'Too many event streams are open' },
 
   ERR_WORKER_UNKNOWN: { status: 403, title: 'The worker has not announced itself' },

@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import { connectPostgres } from '@rap/service-kit'
+import { DEFAULT_LIMITS } from '@rap/session-policy'
 import t from 'tap'
 import { prepareDatabase } from '../src/database.ts'
 import { ATTACHMENT_TRANSITIONS, SESSION_TRANSITIONS } from '../src/sessions/states.ts'
@@ -36,8 +37,9 @@ await sql`
 
 async function attachment(sessionId: string, ordinal = 1, organization = organizationId): Promise<string> {
   const [row] = await sql<{ id: string }[]>`
-    insert into rap.session_attachments (organization_id, session_id, ordinal, worker_id, lease_id, dpop_jkt, allowed_channels)
-    values (${organization}, ${sessionId}, ${ordinal}, ${workerId}, ${randomUUID()}, ${'A'.repeat(43)}, '{display}')
+    insert into rap.session_attachments (organization_id, session_id, ordinal, worker_id, lease_id, dpop_jkt, allowed_channels, limits)
+    values (${organization}, ${sessionId}, ${ordinal}, ${workerId}, ${randomUUID()}, ${'A'.repeat(43)}, '{display}',
+      ${sql.json(DEFAULT_LIMITS)})
     returning id`
   return row!.id
 }
@@ -48,7 +50,7 @@ t.test('migrations run once, and several instances may run them at once', async 
   const rows = await fresh.sql`select version from rap.schema_migrations where version > 0 order by version`
   t.same(
     rows.map(row => Number(row.version)),
-    [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15],
+    [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16],
   )
 })
 

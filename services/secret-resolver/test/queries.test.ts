@@ -64,8 +64,8 @@ await superuser`
   insert into rap.remote_sessions (organization_id, resource_id, user_id)
   select ${owner.organization_id}, ${resource_id}, ${owner.user_id} from generate_series(1, ${ROWS})`
 await superuser`
-  insert into rap.session_attachments (organization_id, session_id, ordinal, worker_id, lease_id, dpop_jkt, allowed_channels)
-  select organization_id, id, 1, ${worker_id}, gen_random_uuid(), ${'A'.repeat(43)}, '{display}'
+  insert into rap.session_attachments (organization_id, session_id, ordinal, worker_id, lease_id, dpop_jkt, allowed_channels, limits)
+  select organization_id, id, 1, ${worker_id}, gen_random_uuid(), ${'A'.repeat(43)}, '{display}', '{}'
   from rap.remote_sessions where id <> ${place.session_id}`
 await superuser`
   insert into rap.workers (id, name, public_url, certificate_thumbprint)

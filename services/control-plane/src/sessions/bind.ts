@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import type { PeerIdentity, TransactionSql } from '@rap/service-kit'
-import { type Channel, channelsBeyond, type DataPlaneClaims, TokenError, verifyToken } from '@rap/token-claims'
+import { type Channel, isRdpChannel, type SessionLimits } from '@rap/session-policy'
+import { channelsBeyond, type DataPlaneClaims, TokenError, verifyToken } from '@rap/token-claims'
 import { auditWorker, type EventBy, eventOfWorker } from '../audit/write.ts'
 import type { Context } from '../context.ts'
 import { problems } from '../errors.ts'
@@ -36,6 +37,9 @@ export interface Bound {
   readonly organization_id: string
   readonly resource_id: string
   readonly allowed_channels: Channel[]
+  readonly limits: SessionLimits
+  /** When the policy ends the session (RFC 3339); null where nothing does. */
+  readonly session_ends_at: string | null
   readonly bind_id: string
 }
 
@@ -102,14 +106,15 @@ const RULES: readonly (readonly [BindRefusal, (facts: BindFacts) => boolean])[] 
   ['ERR_BIND_WRONG_WORKER', f => f.attachment.worker_id === f.peer.id],
   ['ERR_BIND_PROOF_INVALID', f => f.claims.cnf.jkt === f.attachment.dpop_jkt],
   ['ERR_BIND_TOKEN_REPLAYED', f => !f.isReplay],
-  ['ERR_BIND_SESSION_ENDED', f => !hasEnded(f.session.state)],
+  ['ERR_BIND_SESSION_ENDED', f => !hasEnded(f.session.state) && !f.session.is_over],
   ['ERR_BIND_ATTACHMENT_SUPERSEDED', f => f.attachment.state !== 'superseded' && f.newest?.id === f.attachment.id],
   ['ERR_BIND_SESSION_ENDED', f => isLive(f.attachment.state)],
   // The worker has not reported the target as ready, so there is nothing to bind to yet.
   ['ERR_BIND_UNAVAILABLE', f => f.attachment.state !== 'assigning'],
+  // A token from before a policy was narrowed binds nothing, also not what is still allowed.
+  ['ERR_BIND_CHANNELS_NOT_ALLOWED', f => channelsBeyond(f.attachment, f.claims.allowed_channels).length === 0],
   ['ERR_BIND_CHANNELS_NOT_ALLOWED', f => channelsBeyond(f.claims, f.requested).length === 0],
-  ['ERR_BIND_CHANNELS_NOT_ALLOWED', f => channelsBeyond(f.attachment, f.requested).length === 0],
-  // A channel is carried by one connection of an attachment.
+  // A channel inside the RDP stream is carried by one connection of an attachment; one beside it goes to the newest.
   [
     'ERR_BIND_CHANNELS_NOT_ALLOWED',
     f => channelsBeyond({ allowed_channels: f.attachment.bound_channels }, f.requested).length === f.requested.length,
@@ -147,8 +152,12 @@ async function bindInTransaction(
     on conflict on constraint data_plane_token_jtis_pkey do nothing returning jti`
   if (spent === undefined) throw new RefusedBind('ERR_BIND_TOKEN_REPLAYED')
   const channels = attachment.allowed_channels.filter(channel => request.requestedChannels.includes(channel))
-  await bindAttachment(tx, attachment.id, channels)
-  if (session.state !== 'active') await updateSessionState(tx, session.id, 'active')
+  const ofDesktop = channels.filter(isRdpChannel)
+  // What is beside the RDP stream does not make a desktop one that somebody has come to.
+  if (ofDesktop.length > 0) {
+    await bindAttachment(tx, attachment.id, ofDesktop)
+    if (session.state !== 'active') await updateSessionState(tx, session.id, 'active')
+  }
   const bindId = randomUUID()
   await auditWorker(tx, peer.id, {
     ...placeOf(claims),
@@ -169,6 +178,8 @@ async function bindInTransaction(
     organization_id: session.organization_id,
     resource_id: session.resource_id,
     allowed_channels: channels,
+    limits: attachment.limits,
+    session_ends_at: session.ends_at?.toISOString() ?? null,
     bind_id: bindId,
   }
 }

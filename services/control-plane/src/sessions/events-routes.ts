@@ -89,7 +89,7 @@ async function* eventsOf(
       const attachment = await newestAttachment(ctx.sql, sessionId)
       const data = JSON.stringify({
         session: sessionView(session),
-        attachment: attachment === undefined ? null : attachmentView(attachment),
+        attachment: attachment === undefined ? null : attachmentView(attachment, session),
       })
       if (data !== last) {
         last = data

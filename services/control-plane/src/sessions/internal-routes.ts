@@ -1,20 +1,18 @@
 import { RUNTIME_TRANSPORTS } from '@rap/data-plane-protocol'
 import { commonProblems, type RapServer } from '@rap/service-kit'
-import { CHANNELS } from '@rap/token-claims'
+import { Channels, SessionLimits } from '@rap/session-policy'
 import { Type } from '@sinclair/typebox'
 import type { Context } from '../context.ts'
 import type { Identify } from '../http/peer.ts'
 import { peerOf, requirePeer } from '../http/peer.ts'
-import { IdParams, Nullable, Uuid } from '../http/schemas.ts'
+import { IdParams, Nullable, Time, Uuid } from '../http/schemas.ts'
 import { TELLS_REVOKED } from '../revocation/tell.ts'
 import { requireActiveWorker } from '../workers/announce.ts'
 import { authoriseBind } from './bind.ts'
 import { Failure } from './failure.ts'
+import { answerPoll, MAX_POLLED, PolledAttachment } from './poll.ts'
 import { reportState } from './report.ts'
 import { findAttachment } from './storage.ts'
-
-/** Most attachments that a worker asks about at once. */
-const MAX_POLLED = 1000
 
 const AttachmentState = Type.Object({
   attachment_id: Uuid,
@@ -22,8 +20,6 @@ const AttachmentState = Type.Object({
   state: Type.String(),
   reason: Nullable(Type.String()),
 })
-
-const ChannelName = Type.Union(CHANNELS.map(channel => Type.Literal(channel)))
 
 /** What workers ask about their attachments; every route knows its worker by certificate. */
 export function internalSessionRoutes(app: RapServer, ctx: Context, identify: Identify): void {
@@ -50,7 +46,9 @@ export function internalSessionRoutes(app: RapServer, ctx: Context, identify: Id
             user_id: Uuid,
             organization_id: Uuid,
             resource_id: Uuid,
-            allowed_channels: Type.Array(ChannelName),
+            allowed_channels: Channels,
+            limits: SessionLimits,
+            session_ends_at: Nullable(Time),
             bind_id: Uuid,
           }),
         },
@@ -111,24 +109,21 @@ export function internalSessionRoutes(app: RapServer, ctx: Context, identify: Id
       onRequest,
       config: TELLS_REVOKED,
       schema: {
-        body: Type.Object({ attachment_ids: Type.Array(Uuid, { maxItems: MAX_POLLED }) }),
-        response: { 200: Type.Object({ attachments: Type.Array(AttachmentState) }) },
+        body: Type.Object({
+          attachment_ids: Type.Array(Uuid, { maxItems: MAX_POLLED }),
+          session_ids: Type.Optional(Type.Array(Uuid, { maxItems: MAX_POLLED })),
+        }),
+        response: {
+          200: Type.Object({
+            attachments: Type.Array(PolledAttachment),
+            sessions: Type.Array(Type.Object({ session_id: Uuid, live: Type.Boolean() })),
+          }),
+        },
       },
     },
     async request => {
-      const ids = [...new Set(request.body.attachment_ids)]
-      const rows = await ctx.sql<{ id: string; session_id: string; state: string; close_reason: string | null }[]>`
-        select id, session_id, state, close_reason from rap.session_attachments
-        where worker_id = ${peerOf(request).id} and id = any(${ids})`
-      const known = new Map(rows.map(row => [row.id, row]))
-      return {
-        attachments: ids.map(id => {
-          const row = known.get(id)
-          // Neither an attachment that is not there nor one of another worker is any of this worker's business.
-          if (row === undefined) return { attachment_id: id, session_id: null, state: 'unknown', reason: null }
-          return stateView(row)
-        }),
-      }
+      const { attachment_ids: attachmentIds, session_ids: sessionIds = [] } = request.body
+      return await answerPoll(ctx.sql, peerOf(request).id, { attachmentIds, sessionIds })
     },
   )
 }

@@ -112,7 +112,10 @@ export function sessionRoutes(app: RapServer, ctx: Context): void {
     async request => {
       const session = await requireSession(ctx.sql, callerOf(request), { id: request.params.id, use: 'read' })
       const attachment = await newestAttachment(ctx.sql, session.id)
-      return { ...sessionView(session), attachment: attachment === undefined ? null : attachmentView(attachment) }
+      return {
+        ...sessionView(session),
+        attachment: attachment === undefined ? null : attachmentView(attachment, session),
+      }
     },
   )
 

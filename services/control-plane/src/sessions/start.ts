@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import type { TransactionSql } from '@rap/service-kit'
+import type { EffectivePolicy } from '@rap/session-policy'
 import { auditCaller } from '../audit/write.ts'
 import type { Caller } from '../auth/caller.ts'
 import type { Context } from '../context.ts'
@@ -16,7 +17,7 @@ import { dispatchAssignment, releaseAttachments } from './coordination.ts'
 import { COORDINATION_UNAVAILABLE } from './failure.ts'
 import { failAttachment } from './finish.ts'
 import { findIdempotent, type IdempotentRequest, rememberIdempotent } from './idempotency.ts'
-import { allowedChannels } from './policy.ts'
+import { policyInForce } from './policy.ts'
 import { awaitReady, type Started } from './ready.ts'
 import { hasEnded, isLive } from './states.ts'
 import {
@@ -28,6 +29,7 @@ import {
   newestAttachment,
   type SessionRow,
   updateAttachmentState,
+  updateSessionEnd,
   updateSessionState,
 } from './storage.ts'
 import { signAssignment } from './tokens.ts'
@@ -103,20 +105,17 @@ async function placeSession(
   requireConnectable(ctx, resource)
   const identity = await readIdentity(tx, resource)
   requireNoAlarm(identity, resource.role)
-  await requireRoom(ctx, tx, { organizationId: resource.organization_id, userId: caller.id })
-  const session = await insertSession(tx, {
-    organizationId: resource.organization_id,
-    resourceId: resource.id,
-    userId: caller.id,
-    secretRef: resource.secret_ref,
-  })
+  const subject = { organizationId: resource.organization_id, resourceId: resource.id, userId: caller.id }
+  const policy = await policyInForce(tx, subject)
+  await requireRoom(ctx, tx, subject)
+  const session = await insertSession(tx, { ...subject, secretRef: resource.secret_ref, limits: policy.limits })
   const attachment = await insertAttachment(tx, {
     session,
     ordinal: 1,
     workerId: worker.id,
     leaseId: randomUUID(),
     dpopJkt: input.dpopJkt,
-    allowedChannels: allowedChannels(),
+    policy,
     supersedes: undefined,
   })
   if (input.idempotent !== undefined && !(await rememberIdempotent(tx, input.idempotent, attachment.id))) {
@@ -157,7 +156,12 @@ export async function attachSession(
         requireConnectable(ctx, locked)
         const identity = await readIdentity(tx, locked)
         requireNoAlarm(identity, locked.role)
-        const given = { caller, sessionId: seen.id, input, worker }
+        const policy = await policyInForce(tx, {
+          organizationId: seen.organization_id,
+          resourceId: seen.resource_id,
+          userId: seen.user_id,
+        })
+        const given = { caller, sessionId: seen.id, input, worker, policy }
         return { resource: locked, identity, ...(await placeAttachment(ctx, tx, given)) }
       })
       if (superseded !== undefined) {
@@ -171,11 +175,11 @@ export async function attachSession(
 async function placeAttachment(
   ctx: Context,
   tx: TransactionSql,
-  given: { caller: Caller; sessionId: string; input: AttachInput; worker: WorkerRow },
+  given: { caller: Caller; sessionId: string; input: AttachInput; worker: WorkerRow; policy: EffectivePolicy },
 ): Promise<Pick<Placed, 'session' | 'attachment'> & { superseded: AttachmentRow | undefined }> {
-  const { caller, sessionId, input, worker } = given
+  const { caller, sessionId, input, worker, policy } = given
   const locked = await lockSession(tx, sessionId)
-  if (locked === undefined || hasEnded(locked.state))
+  if (locked === undefined || hasEnded(locked.state) || locked.is_over)
     throw problems.ERR_SESSION_ENDED({ extras: { session_id: sessionId } })
   const newest = await newestAttachment(tx, sessionId)
   const live = newest !== undefined && isLive(newest.state) ? newest : undefined
@@ -185,14 +189,15 @@ async function placeAttachment(
   }
   const superseded =
     live && (await updateAttachmentState(tx, live.id, 'superseded', { reason: 'ERR_SESSION_TAKEN_OVER' }))
-  const session = await updateSessionState(tx, sessionId, 'assigning')
+  await updateSessionState(tx, sessionId, 'assigning')
+  const session = await updateSessionEnd(tx, sessionId, policy.limits)
   const attachment = await insertAttachment(tx, {
     session,
     ordinal: (newest?.ordinal ?? 0) + 1,
     workerId: worker.id,
     leaseId: randomUUID(),
     dpopJkt: input.dpopJkt,
-    allowedChannels: allowedChannels(),
+    policy,
     supersedes: live?.id,
   })
   const place = placeOf(session, attachment)

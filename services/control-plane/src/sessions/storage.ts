@@ -1,8 +1,9 @@
 import type { Sql, TransactionSql } from '@rap/service-kit'
-import type { Channel } from '@rap/token-claims'
+import type { Channel, EffectivePolicy, SessionLimits } from '@rap/session-policy'
 import type { TimeCursor } from '../http/page.ts'
 import type { Role } from '../organizations/permissions.ts'
 import type { Failure } from './failure.ts'
+import type { PolicySubject } from './policy.ts'
 import { type AttachmentState, LIVE_ATTACHMENT_STATES, type SessionState } from './states.ts'
 
 type Db = Sql | TransactionSql
@@ -19,6 +20,10 @@ export interface SessionRow {
   readonly created_at: Date
   readonly updated_at: Date
   readonly ended_at: Date | null
+  /** When the policy ends it; null where nothing does. */
+  readonly ends_at: Date | null
+  /** True once `ends_at` has passed by the database's clock. */
+  readonly is_over: boolean
 }
 
 export interface AttachmentRow {
@@ -31,7 +36,9 @@ export interface AttachmentRow {
   readonly state: AttachmentState
   readonly dpop_jkt: string
   readonly allowed_channels: Channel[]
+  /** Those inside the RDP stream; channels beside it are not noted, since they may be bound again. */
   readonly bound_channels: Channel[]
+  readonly limits: SessionLimits
   readonly supersedes_attachment_id: string | null
   readonly failure: Failure | null
   readonly close_reason: string | null
@@ -43,12 +50,12 @@ export interface AttachmentRow {
 
 function sessionColumns(db: Db) {
   return db`s.id, s.organization_id, s.resource_id, s.user_id, s.state, s.metadata, s.failure, s.end_reason, s.created_at,
-    s.updated_at, s.ended_at`
+    s.updated_at, s.ended_at, s.ends_at, coalesce(s.ends_at <= now(), false) as is_over`
 }
 
 function attachmentColumns(db: Db) {
   return db`a.id, a.organization_id, a.session_id, a.ordinal, a.worker_id, a.lease_id, a.state, a.dpop_jkt,
-    a.allowed_channels, a.bound_channels, a.supersedes_attachment_id, a.failure, a.close_reason, a.created_at, a.ready_at,
+    a.allowed_channels, a.bound_channels, a.limits, a.supersedes_attachment_id, a.failure, a.close_reason, a.created_at, a.ready_at,
     a.bound_at, a.closed_at`
 }
 
@@ -142,12 +149,12 @@ export async function countConnected(
 
 export async function insertSession(
   tx: TransactionSql,
-  session: { organizationId: string; resourceId: string; userId: string; secretRef: string | null },
+  session: PolicySubject & { secretRef: string | null; limits: SessionLimits },
 ): Promise<SessionRow> {
   const [row] = await tx<SessionRow[]>`
-    insert into rap.remote_sessions as s (organization_id, resource_id, user_id, metadata)
+    insert into rap.remote_sessions as s (organization_id, resource_id, user_id, metadata, ends_at)
     values (${session.organizationId}, ${session.resourceId}, ${session.userId},
-      ${tx.json({ secret_ref: session.secretRef })})
+      ${tx.json({ secret_ref: session.secretRef })}, now() + make_interval(secs => ${session.limits.session_seconds}))
     returning ${sessionColumns(tx)}`
   if (row === undefined) throw new Error('session was not made')
   return row
@@ -159,7 +166,7 @@ export interface NewAttachment {
   readonly workerId: string
   readonly leaseId: string
   readonly dpopJkt: string
-  readonly allowedChannels: readonly Channel[]
+  readonly policy: EffectivePolicy
   readonly supersedes: string | undefined
 }
 
@@ -167,9 +174,10 @@ export async function insertAttachment(tx: TransactionSql, attachment: NewAttach
   const { session, supersedes } = attachment
   const [row] = await tx<AttachmentRow[]>`
     insert into rap.session_attachments as a (organization_id, session_id, ordinal, worker_id, lease_id, dpop_jkt,
-      allowed_channels, supersedes_attachment_id)
+      allowed_channels, limits, supersedes_attachment_id)
     values (${session.organization_id}, ${session.id}, ${attachment.ordinal}, ${attachment.workerId},
-      ${attachment.leaseId}, ${attachment.dpopJkt}, ${attachment.allowedChannels as string[]}, ${supersedes ?? null})
+      ${attachment.leaseId}, ${attachment.dpopJkt}, ${attachment.policy.channels as string[]},
+      ${tx.json(attachment.policy.limits)}, ${supersedes ?? null})
     returning ${attachmentColumns(tx)}`
   if (row === undefined) throw new Error('attachment was not made')
   return row
@@ -210,7 +218,16 @@ export async function updateAttachmentState(
   return row
 }
 
-/** Marks an attachment as bound with more channels; the first bind makes it active. */
+/** Sets when a session ends by the policy, counted from its beginning. */
+export async function updateSessionEnd(tx: TransactionSql, id: string, limits: SessionLimits): Promise<SessionRow> {
+  const [row] = await tx<SessionRow[]>`
+    update rap.remote_sessions s set ends_at = s.created_at + make_interval(secs => ${limits.session_seconds})
+    where s.id = ${id} returning ${sessionColumns(tx)}`
+  if (row === undefined) throw new Error('session is gone')
+  return row
+}
+
+/** Marks an attachment as bound with more channels of the RDP stream; the first bind makes it active. */
 export async function bindAttachment(tx: TransactionSql, id: string, channels: readonly Channel[]): Promise<void> {
   await tx`
     update rap.session_attachments set state = 'active', bound_at = coalesce(bound_at, now()),

@@ -70,6 +70,7 @@ export async function signAssignment(ctx: Ctx, order: Assignment): Promise<strin
     lease_token: lease.token,
     secret_ref: secretRef,
     allowed_channels: attachment.allowed_channels,
+    limits: attachment.limits,
     bind_urls: bindUrls(ctx, worker),
     target: order.target,
     ...(display === undefined ? {} : { display }),

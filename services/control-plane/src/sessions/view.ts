@@ -1,4 +1,5 @@
 import { Candidate } from '@rap/candidate-metadata'
+import { SessionLimits } from '@rap/session-policy'
 import { Type } from '@sinclair/typebox'
 import { Nullable, Time, Uuid } from '../http/schemas.ts'
 import { Failure } from './failure.ts'
@@ -16,6 +17,7 @@ export const Session = Type.Object({
   created_at: Time,
   updated_at: Time,
   ended_at: Nullable(Time),
+  ends_at: Type.Union([Time, Type.Null()], { description: 'When the policy ends it; null where nothing does' }),
 })
 
 export const Attachment = Type.Object({
@@ -25,6 +27,8 @@ export const Attachment = Type.Object({
   worker_id: Uuid,
   state: Type.String({ description: 'assigning, ready, active, closed, superseded or failed' }),
   allowed_channels: Type.Array(Type.String()),
+  limits: SessionLimits,
+  session_ends_at: Nullable(Time),
   created_at: Time,
   closed_at: Nullable(Time),
 })
@@ -51,10 +55,11 @@ export function sessionView(row: SessionRow) {
     created_at: row.created_at.toISOString(),
     updated_at: row.updated_at.toISOString(),
     ended_at: row.ended_at?.toISOString() ?? null,
+    ends_at: row.ends_at?.toISOString() ?? null,
   }
 }
 
-export function attachmentView(row: AttachmentRow) {
+export function attachmentView(row: AttachmentRow, { ends_at: endsAt }: Pick<SessionRow, 'ends_at'>) {
   return {
     id: row.id,
     session_id: row.session_id,
@@ -62,11 +67,13 @@ export function attachmentView(row: AttachmentRow) {
     worker_id: row.worker_id,
     state: row.state,
     allowed_channels: row.allowed_channels,
+    limits: row.limits,
+    session_ends_at: endsAt?.toISOString() ?? null,
     created_at: row.created_at.toISOString(),
     closed_at: row.closed_at?.toISOString() ?? null,
   }
 }
 
 export function startedView({ session, attachment, dataPlane }: Started) {
-  return { session: sessionView(session), attachment: attachmentView(attachment), data_plane: dataPlane }
+  return { session: sessionView(session), attachment: attachmentView(attachment, session), data_plane: dataPlane }
 }
