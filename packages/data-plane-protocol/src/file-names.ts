@@ -20,17 +20,16 @@ const MAX_ROUNDS = 8
 const CONTROLS = /[\p{Cc}\p{Zl}\p{Zp}]/u
 /** What shows nothing and may turn the text around; the joiners are judged by their neighbours. */
 const INVISIBLE = /[[\p{Cf}\p{Default_Ignorable_Code_Point}]--[\u200c\u200d]]/gv
-/** Joiners that Persian, Indic scripts and emoji need stand between two such characters. */
-const IDLE_JOINER =
-  /(?<![[\p{L}\p{M}\p{Extended_Pictographic}\p{Emoji_Modifier}]--[a-zA-Z]])[\u200c\u200d]|[\u200c\u200d](?![[\p{L}\p{Extended_Pictographic}]--[a-zA-Z]])/gv
+/** Joiners that Persian and Indic scripts need stand between two letters of theirs. */
+const IDLE_JOINER = /(?<![[\p{L}\p{M}]--[a-zA-Z]])[\u200c\u200d]|[\u200c\u200d](?![\p{L}--[a-zA-Z]])/gv
 /** Runs of spaces push an extension out of sight; U+2800 looks like one. */
 const SPACES = /[\p{Zs}\u2800]+/gu
 /**
- * Forbidden by Windows; private use, which Samba, Cygwin and WSL read as forbidden ASCII; and what looks like a path separator, or is one in a
- * code page (the yen sign in 932, the won sign in 949).
+ * Forbidden by Windows; private use, which Samba, Cygwin and WSL read as forbidden ASCII; what looks like a path separator, or is one in a code
+ * page (the yen sign in 932, the won sign in 949); and all beyond the Basic Multilingual Plane, which xrdp 0.9 does not convert.
  */
 const FORBIDDEN =
-  /[<>:"|?*\p{Co}\p{Noncharacter_Code_Point}\u00a5\u20a9\u2044\u2215\u2216\u29f5\u29f8\u29f9\ufe68\uff0f\uff3c\uffe5\uffe6]/gu
+  /[<>:"|?*\p{Co}\p{Noncharacter_Code_Point}\u{10000}-\u{10ffff}\u00a5\u20a9\u2044\u2215\u2216\u29f5\u29f8\u29f9\ufe68\uff0f\uff3c\uffe5\uffe6]/gu
 const TOO_MANY_MARKS = new RegExp(`(\\p{Mn}{${MAX_MARKS}})\\p{Mn}+`, 'gu')
 /** Windows drops dots and spaces at the end; Linux hides what begins with a dot. A mark at the start would sit on what stands before the name. */
 const EDGES = /^[. \p{M}]+|[. ]+$/gu
