@@ -121,6 +121,12 @@ export class Writer {
     return this
   }
 
+  u64le(value: bigint): this {
+    const start = this.#grow(8)
+    this.#view.setBigUint64(start, value, true)
+    return this
+  }
+
   bytes(bytes: Uint8Array): this {
     const start = this.#grow(bytes.length)
     this.#bytes.set(bytes, start)
