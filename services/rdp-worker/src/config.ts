@@ -1,3 +1,4 @@
+import { isAbsolute } from 'node:path'
 import { DATA_PLANE_PATH } from '@rap/data-plane-protocol'
 import {
   checkIdentityConfig,
@@ -11,6 +12,7 @@ import {
 import { type Static, Type } from '@sinclair/typebox'
 import { type TargetPolicy, targetPolicyOf } from './target/address.ts'
 
+const GIB = 2 ** 30
 const UUID = '^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$'
 
 /** The environment of the rdp-worker; docs/operations/configuration.md is made from the descriptions. */
@@ -105,6 +107,29 @@ export const configSchema = Type.Object({
     min: 2,
     max: 6,
   }),
+  RDP_WORKER_UPLOAD_DIR: Type.Optional(
+    Env.path({
+      description:
+        'Directory for uploaded files of live sessions, encrypted; made 0700 when it is not there, and refused when it is a link or others may write to it. The directory for temporary files when absent, which is often memory',
+      example: '/var/lib/rap/uploads',
+    }),
+  ),
+  RDP_WORKER_UPLOAD_MAX_BYTES: Env.integer({
+    description:
+      'Most bytes of uploaded files of all sessions together, counted from their announcement; 0: no uploads',
+    default: 64 * GIB,
+    min: 0,
+    max: 4096 * GIB,
+    unit: 'bytes',
+  }),
+  RDP_WORKER_UPLOAD_RESERVE_BYTES: Env.integer({
+    description:
+      'Bytes that uploads leave free on their disk; a file that would not fit beside them is refused at once',
+    default: GIB,
+    min: 0,
+    max: 4096 * GIB,
+    unit: 'bytes',
+  }),
   RDP_WORKER_DRAIN_SECONDS: Env.integer({
     description: 'How long live sessions may go on after SIGTERM before they are closed',
     default: 10,
@@ -129,6 +154,9 @@ export function checkConfig(config: Config, problem: (variable: string, message:
       'RDP_WORKER_DATA_PLANE_TLS_KEY_FILE',
       'is set together with RDP_WORKER_DATA_PLANE_TLS_CERT_FILE or not at all',
     )
+  }
+  if (config.RDP_WORKER_UPLOAD_DIR !== undefined && !isAbsolute(config.RDP_WORKER_UPLOAD_DIR)) {
+    problem('RDP_WORKER_UPLOAD_DIR', 'is an absolute path')
   }
   const keys = [
     config.RDP_WORKER_DATA_PLANE_PUBLIC_KEY_FILE,

@@ -9,6 +9,7 @@ import {
 import { VerificationKeyError } from '@rap/token-claims'
 import { startWorker } from './app.ts'
 import { checkConfig, configSchema, dataPlaneTlsFiles } from './config.ts'
+import { UploadDirError } from './uploads/upload-dir.ts'
 
 /** A drain may take its whole configured time, which is at most an hour, in milliseconds. */
 const SHUTDOWN_TIMEOUT_MS = 3_630_000
@@ -18,7 +19,7 @@ await runService({
   schema: configSchema,
   check: checkConfig,
   logFields: ['relay_event', 'to_client_bytes', 'to_target_bytes', 'paused_count'],
-  isConfigError: error => error instanceof VerificationKeyError,
+  isConfigError: error => error instanceof VerificationKeyError || error instanceof UploadDirError,
   shutdownTimeoutMs: SHUTDOWN_TIMEOUT_MS,
   main: async ({ config, logger, signal, onShutdown }) => {
     const metrics = createMetrics({ service: 'rdp-worker' })

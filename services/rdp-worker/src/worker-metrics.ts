@@ -1,4 +1,4 @@
-import type { CloseReason } from '@rap/data-plane-protocol'
+import type { CloseReason, UploadRefusal } from '@rap/data-plane-protocol'
 import { Counter, Gauge, Histogram, type Metrics } from '@rap/service-kit'
 import type { RelayStats } from './relays/relay.ts'
 
@@ -20,6 +20,8 @@ export class WorkerMetrics {
   readonly #ends: Counter<'reason'>
   readonly #bytes: Counter<'direction'>
   readonly #pauses: Counter
+  readonly #uploads: Counter<'outcome'>
+  readonly #uploadBytes: Counter
   readonly #registry: Metrics['registry']
 
   constructor({ registry }: Metrics) {
@@ -60,6 +62,25 @@ export class WorkerMetrics {
       help: 'How often a target was paused because its client was behind, over relays that have ended',
       registers,
     })
+    this.#uploads = new Counter({
+      name: 'rap_worker_uploads_total',
+      help: 'Uploads by outcome: ready, or the code of the refusal',
+      labelNames: ['outcome'],
+      registers,
+    })
+    this.#uploadBytes = new Counter({
+      name: 'rap_worker_upload_bytes_total',
+      help: 'Bytes of uploads that were written to the disk',
+      registers,
+    })
+  }
+
+  uploadBytes(bytes: number): void {
+    this.#uploadBytes.inc(bytes)
+  }
+
+  uploadEnded(outcome: 'ready' | UploadRefusal): void {
+    this.#uploads.inc({ outcome })
   }
 
   /** `outcome` is `ready` or a failure's code. */
@@ -79,18 +100,14 @@ export class WorkerMetrics {
     this.#pauses.inc(stats.paused_count)
   }
 
+  /** Once, when there is a store for uploads. */
+  watchUploads(stores: { readonly storedBytes: number }): void {
+    this.#gauge('rap_worker_upload_stored_bytes', 'Bytes of uploads that are on the disk now', () => stores.storedBytes)
+  }
+
   /** Once, when the parts are there that the numbers are read from. */
   watch(gauges: WorkerGauges): void {
-    const gauge = (name: string, help: string, read: () => number): void => {
-      new Gauge({
-        name,
-        help,
-        registers: [this.#registry],
-        collect() {
-          this.set(read())
-        },
-      })
-    }
+    const gauge = (name: string, help: string, read: () => number): void => this.#gauge(name, help, read)
     gauge('rap_worker_sessions', 'Attachments that this worker holds', gauges.sessions)
     gauge('rap_worker_relays', 'Relays between a bound client and its target', gauges.relays)
     gauge('rap_worker_paused_targets', 'Targets that are not read because their client is behind', gauges.pausedTargets)
@@ -101,5 +118,16 @@ export class WorkerMetrics {
       'Certificates that connections of the data plane may have begun with; 1 unless some outlive a renewal',
       gauges.certificates,
     )
+  }
+
+  #gauge(name: string, help: string, read: () => number): void {
+    new Gauge({
+      name,
+      help,
+      registers: [this.#registry],
+      collect() {
+        this.set(read())
+      },
+    })
   }
 }

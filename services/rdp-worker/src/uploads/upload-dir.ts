@@ -16,15 +16,23 @@ export class UploadDirError extends Error {
  * Makes a new directory for this process and removes those that earlier processes of the same worker left.
  *
  * `base` undefined is the system's directory for temporary files, where others may write too: names there are random, and what is not our own is
- * left alone. Rejects: UploadDirError where `base` is a link, no directory, or open for others to write.
+ * left alone. Rejects: UploadDirError where `base` is a link, no directory, open for others to write, or not to be used by us.
  */
 export async function openUploadDir(base: string | undefined, workerId: string): Promise<string> {
   const parent = resolve(base ?? tmpdir())
-  if (base !== undefined) {
-    await mkdir(parent, { recursive: true, mode: 0o700 })
-    refuseUnsafe(parent, await lstat(parent))
+  try {
+    if (base !== undefined) {
+      await mkdir(parent, { recursive: true, mode: 0o700 })
+      refuseUnsafe(parent, await lstat(parent))
+    }
+    return await renew(parent, `rap-uploads-${workerId}-`)
+  } catch (cause) {
+    if (cause instanceof UploadDirError) throw cause
+    throw new UploadDirError(`${parent} cannot be used: ${(cause as NodeJS.ErrnoException).code}`, { cause })
   }
-  const prefix = `rap-uploads-${workerId}-`
+}
+
+async function renew(parent: string, prefix: string): Promise<string> {
   for (const name of await readdir(parent)) {
     const path = join(parent, name)
     if (name.startsWith(prefix) && isOurs(await lstat(path))) await rm(path, { recursive: true, force: true })
