@@ -32,6 +32,7 @@ import { trustBundleRoutes } from './platform-ca/bundle-routes.ts'
 import { enrolmentRoutes, internalIdentityRoutes } from './platform-ca/enrolment-routes.ts'
 import { identityRoutes } from './platform-ca/identity-routes.ts'
 import type { PlatformCa } from './platform-ca/platform-ca.ts'
+import { policyRoutes } from './policies/routes.ts'
 import { portalRoutes } from './portal/routes.ts'
 import { resourceRoutes } from './resources/routes.ts'
 import { auditRevokedPeers } from './revocation/audit.ts'
@@ -172,6 +173,7 @@ async function buildPublicApp(ctx: Context, deps: AppDeps): Promise<RapServer> {
   organizationRoutes(app, ctx)
   resourceRoutes(app, ctx)
   targetIdentityRoutes(app, ctx)
+  policyRoutes(app, ctx)
   secretRoutes(app, ctx)
   masterKeyRoutes(app, ctx)
   sessionRoutes(app, ctx)

@@ -39,6 +39,8 @@ export const problems = defineProblems({
   ERR_TARGET_CA_INVALID: { status: 422, title: 'The text is not the certificates of an authority' },
   ERR_TARGET_ALARM_OTHER: { status: 409, title: 'The alarm is not about this certificate, or is over' },
 
+  ERR_POLICY_CHANGED: { status: 409, title: 'Somebody else changed the policy meanwhile' },
+
   ERR_SECRET_SEAL_INVALID: { status: 422, title: 'The sealed secret is not one for this resource' },
   ERR_SECRET_RESOLVER_UNAVAILABLE: { status: 503, title: 'The secret-resolver is not available' },
 

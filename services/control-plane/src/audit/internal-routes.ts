@@ -17,6 +17,9 @@ interface Report {
 export const REPORTABLE = {
   worker: [
     'channel_refused',
+    'channel_data_withheld',
+    'upload_finished',
+    'upload_refused',
     'target_certificate_refused',
     'server_redirection_refused',
     'data_plane_bind_refused',

@@ -16,6 +16,8 @@ export const PERMISSIONS = {
   'members.manage_owners': ['owner'],
   'resources.read': ['owner', 'admin', 'operator', 'auditor'],
   'resources.manage': ['owner', 'admin'],
+  'policies.read': ['owner', 'admin', 'auditor'],
+  'policies.manage': ['owner', 'admin'],
   'secrets.read_metadata': ['owner', 'admin', 'auditor'],
   'secrets.write': ['owner', 'admin'],
   'sessions.use': ['owner', 'admin', 'operator'],

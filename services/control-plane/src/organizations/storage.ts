@@ -35,9 +35,9 @@ export async function updateOrganization(db: Db, id: string, name: string): Prom
   await db`update rap.organizations set name = ${name} where id = ${id}`
 }
 
-/** Locks an organization while its members change. */
+/** Locks an organization while its members change; others may still refer to it, as every event of the audit does. */
 export async function lockOrganization(tx: TransactionSql, id: string): Promise<void> {
-  await tx`select id from rap.organizations where id = ${id} for update`
+  await tx`select id from rap.organizations where id = ${id} for no key update`
 }
 
 export async function listOrganizations(

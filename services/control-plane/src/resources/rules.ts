@@ -4,6 +4,7 @@ import type { Caller } from '../auth/caller.ts'
 import type { Context } from '../context.ts'
 import { problems } from '../errors.ts'
 import { organizationFor } from '../organizations/access.ts'
+import { deletePoliciesOfResource } from '../policies/storage.ts'
 import { withResolver } from '../secrets/rules.ts'
 import { endSessionsOf } from '../sessions/end-sessions.ts'
 import type { Labels } from '../workers/labels.ts'
@@ -106,6 +107,7 @@ export async function deleteResource(ctx: Context, caller: Caller, id: string): 
     const resource = await requireResource(tx, caller, { id, permission: 'resources.manage', lock: 'update' })
     await deleteSecretIfThere(ctx, caller, { organizationId: resource.organization_id, resourceId: id })
     await markResourceDeleted(tx, id)
+    await deletePoliciesOfResource(tx, id)
     const ended = await endSessionsOf(tx, { organizationId: resource.organization_id, resourceId: id })
     await auditCaller(tx, caller, {
       organization_id: resource.organization_id,

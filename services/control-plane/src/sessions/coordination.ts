@@ -54,6 +54,24 @@ export async function releaseAttachments(
   }
 }
 
+/** Tells workers to ask about attachments whose policy changed; they ask every 1.5 seconds in any case. */
+export async function hintAttachments(
+  redis: Redis,
+  logger: Logger,
+  attachments: readonly Pick<Leased, 'id' | 'worker_id'>[],
+): Promise<void> {
+  if (attachments.length === 0) return
+  try {
+    const pipeline = redis.pipeline()
+    for (const { id, worker_id: workerId } of attachments) {
+      pipeline.publish(controlChannel(workerId), JSON.stringify({ type: 'policy', attachment_id: id }))
+    }
+    await pipeline.exec()
+  } catch (error) {
+    logger.warn({ event: 'worker_not_told', count: attachments.length, err: error }, 'workers were not told at once')
+  }
+}
+
 /** Which of these attachments hold a lease that names them. Rejects when Redis does not answer all of it. */
 export async function attachmentsWithLease(redis: Redis, attachments: readonly Leased[]): Promise<Set<string>> {
   const pipeline = redis.pipeline()

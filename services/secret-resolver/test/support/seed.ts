@@ -66,8 +66,8 @@ export async function seedAttachment(
   const [attachment_id, lease_id] = [randomUUID(), randomUUID()]
   await sql`
     insert into rap.session_attachments
-      (id, organization_id, session_id, ordinal, worker_id, lease_id, dpop_jkt, allowed_channels)
+      (id, organization_id, session_id, ordinal, worker_id, lease_id, dpop_jkt, allowed_channels, limits)
     values (${attachment_id}, ${at.organization_id}, ${at.session_id}, ${at.ordinal}, ${at.worker_id}, ${lease_id},
-      ${THUMBPRINT}, '{display,input}')`
+      ${THUMBPRINT}, '{display,input}', '{}')`
   return { attachment_id, lease_id }
 }
