@@ -87,13 +87,30 @@ export function nameKey(name: string): string {
   return name.normalize('NFKC').toUpperCase().toLowerCase().normalize('NFKC')
 }
 
-/** `name`, or `name (2).ext` and so on: the first that is not taken. `isTaken` is asked with keys of names. */
+/**
+ * A safe name, or `name (2).ext` and so on, so that it is not taken; numbers that follow each other are filled in order.
+ *
+ * `isTaken` is asked with keys of names, and seldom: whoever sends the same name a thousand times makes us look up no million.
+ */
 export function distinctName(name: string, isTaken: (key: string) => boolean): string {
-  for (let number = 1; ; number++) {
-    const candidate = number === 1 ? name : cutName(name, ` (${number})`)
-    if (candidate === undefined) throw new TypeError('name is not a safe one')
-    if (!isTaken(nameKey(candidate))) return candidate
+  let taken = 0
+  let free = 1
+  while (isTaken(nameKey(numbered(name, free)))) {
+    taken = free
+    free *= 2
   }
+  while (free - taken > 1) {
+    const middle = Math.floor((taken + free) / 2)
+    if (isTaken(nameKey(numbered(name, middle)))) taken = middle
+    else free = middle
+  }
+  return numbered(name, free)
+}
+
+function numbered(name: string, number: number): string {
+  const result = number === 1 ? name : cutName(name, ` (${number})`)
+  if (result === undefined) throw new TypeError('name is not a safe one')
+  return result
 }
 
 function repair(name: string): string {

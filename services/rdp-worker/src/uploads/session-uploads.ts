@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import { mkdir, rm } from 'node:fs/promises'
 import { join } from 'node:path'
-import { distinctName, nameKey, safeFileName, type Transfer, type UploadRefusal } from '@rap/data-plane-protocol'
+import { distinctName, safeFileName, type Transfer, type UploadRefusal } from '@rap/data-plane-protocol'
 import type { DriveFile, DriveFiles } from '@rap/rdp'
 import type { Logger } from '@rap/service-kit'
 import type { SessionLimits } from '@rap/session-policy'
@@ -45,6 +45,7 @@ export class SessionUploads implements DriveFiles {
   readonly #uploads = new Map<string, Upload>()
   readonly #listeners = new Set<() => void>()
   #limits: SessionLimits | undefined
+  #listed: readonly DriveFile[] | undefined
   #turn: Promise<unknown> = Promise.resolve()
   #hasDir = false
   #closing: Promise<void> | undefined
@@ -92,17 +93,14 @@ export class SessionUploads implements DriveFiles {
   /** Compares with the client's SHA-256 (lower-case hexadecimal), and puts the file into RAP_Transfers. Doing it twice is doing it once. */
   async end(uploadId: string, sha256: string, owner?: object): Promise<{ name: string }> {
     const upload = this.#underWay(uploadId, owner)
-    const wasReady = upload.readyAt !== undefined
-    const refused = wasReady ? undefined : this.#refusedNow(upload)
+    const refused = this.#refusedNow(upload)
     if (refused !== undefined) throw await this.#drop(upload, new UploadError(refused))
-    try {
-      await upload.finish(sha256, Date.now())
-    } catch (error) {
+    const isNew = await upload.finish(sha256, Date.now()).catch(async (error: unknown) => {
       const { code } = uploadErrorOf(error)
       if (code === 'ERR_UPLOAD_OFFSET' || code === 'ERR_UPLOAD_CONFLICT') throw this.#refusal(code)
       throw await this.#drop(upload, uploadErrorOf(error))
-    }
-    if (!wasReady) {
+    })
+    if (isNew) {
       this.#options.counts?.uploadEnded('ready')
       this.#changed()
     }
@@ -130,9 +128,10 @@ export class SessionUploads implements DriveFiles {
   }
 
   list(): readonly DriveFile[] {
-    return [...this.#uploads.values()].flatMap(({ facts: { id, name, size }, readyAt }) =>
+    this.#listed ??= [...this.#uploads.values()].flatMap(({ facts: { id, name, size }, readyAt }) =>
       readyAt === undefined ? [] : [{ id, name, size, modifiedAt: readyAt }],
     )
+    return this.#listed
   }
 
   read(file: DriveFile, offset: number, length: number, done: (bytes: Uint8Array | undefined) => void): void {
@@ -170,7 +169,7 @@ export class SessionUploads implements DriveFiles {
     const held = { files: this.#uploads.size, bytes: this.#announcedBytes() }
     const refused = refusalOfFile({ name: safe, size }, limits) ?? refusalOfOneMore(held, size, limits)
     if (refused !== undefined) throw new UploadError(refused)
-    const taken = new Set([...this.#uploads.values()].map(({ facts }) => nameKey(facts.name)))
+    const taken = new Set([...this.#uploads.values()].map(({ nameKey }) => nameKey))
     const name = distinctName(safe, key => taken.has(key))
     const { room, files } = this.#options
     const reservation = await room.reserve(size)
@@ -263,6 +262,7 @@ export class SessionUploads implements DriveFiles {
   }
 
   #changed(): void {
+    this.#listed = undefined
     for (const listener of [...this.#listeners]) listener()
   }
 

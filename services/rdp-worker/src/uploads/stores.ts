@@ -5,8 +5,6 @@ import { Room } from './room.ts'
 import { SessionUploads, type UploadCounts } from './session-uploads.ts'
 import { openUploadDir } from './upload-dir.ts'
 
-export type { SessionUploads } from './session-uploads.ts'
-
 /** Files of all sessions that are kept open between reads and writes. */
 const MAX_OPEN_FILES = 64
 

@@ -1,7 +1,7 @@
 import { createHash, randomBytes } from 'node:crypto'
 import { rm } from 'node:fs/promises'
 import { join } from 'node:path'
-import type { Transfer } from '@rap/data-plane-protocol'
+import { nameKey, type Transfer } from '@rap/data-plane-protocol'
 import { UploadError, uploadErrorOf } from './errors.ts'
 import { FileCipher } from './file-cipher.ts'
 import type { OpenFiles } from './open-files.ts'
@@ -24,6 +24,7 @@ export interface UploadFacts {
  */
 export class Upload {
   readonly facts: UploadFacts
+  readonly nameKey: string
   /** Of the last begin; an older connection that still writes is not the owner any more. */
   owner: object | undefined
   readonly #path: string
@@ -41,6 +42,7 @@ export class Upload {
 
   private constructor(facts: UploadFacts, path: string, files: OpenFiles, reservation: Reservation) {
     this.facts = facts
+    this.nameKey = nameKey(facts.name)
     this.#path = path
     this.#files = files
     this.#reservation = reservation
@@ -71,10 +73,6 @@ export class Upload {
     return this.#readyAt
   }
 
-  get sha256(): string | undefined {
-    return this.#sha256
-  }
-
   transfer(): Transfer {
     const { id, name, size } = this.facts
     const state = this.#readyAt === undefined ? 'receiving' : 'ready'
@@ -100,18 +98,24 @@ export class Upload {
     return this.#written
   }
 
-  /** Compares the file with the client's SHA-256, and makes it ready. Rejects: ERR_UPLOAD_OFFSET, ERR_UPLOAD_HASH_MISMATCH, or the reason. */
-  async finish(sha256: string, now: number): Promise<void> {
+  /**
+   * Compares the file with the client's SHA-256, and makes it ready; false where it was ready already.
+   *
+   * Rejects: ERR_UPLOAD_OFFSET, ERR_UPLOAD_HASH_MISMATCH, ERR_UPLOAD_CONFLICT, or the reason.
+   */
+  async finish(sha256: string, now: number): Promise<boolean> {
     await this.settle()
+    if (this.#reason !== undefined) throw this.#reason
     if (this.#readyAt !== undefined) {
       if (this.#sha256 !== sha256) throw new UploadError('ERR_UPLOAD_CONFLICT')
-      return
+      return false
     }
     if (this.#written !== this.facts.size) throw new UploadError('ERR_UPLOAD_OFFSET')
     this.#cipher.seal()
     this.#sha256 = this.#hash.digest('hex')
     if (this.#sha256 !== sha256) throw new UploadError('ERR_UPLOAD_HASH_MISMATCH')
     this.#readyAt = now
+    return true
   }
 
   /** Plaintext of a range of a ready file. Rejects where it cannot be had. */
