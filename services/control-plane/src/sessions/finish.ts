@@ -1,4 +1,5 @@
 import type { TransactionSql } from '@rap/service-kit'
+import type { LimitName } from '@rap/session-policy'
 import { auditCaller, auditSystem, auditWorker, type EventBy } from '../audit/write.ts'
 import type { Caller } from '../auth/caller.ts'
 import type { Context } from '../context.ts'
@@ -50,6 +51,19 @@ function eventOf(session: SessionRow, attachment: AttachmentRow | undefined, eve
     worker_id: attachment?.worker_id,
     secret_ref: session.metadata.secret_ref ?? undefined,
   }
+}
+
+/** The reasons that stand for a limit of the policy. */
+const LIMIT_OF: Readonly<Record<string, LimitName>> = {
+  ERR_SESSION_IDLE_LIMIT: 'idle_seconds',
+  ERR_SESSION_TIME_LIMIT: 'session_seconds',
+}
+
+/** Notes that it was a limit that ended something. */
+async function auditLimit(tx: TransactionSql, ender: Ender, event: EventBy, reason: string): Promise<void> {
+  const limit = LIMIT_OF[reason]
+  if (limit === undefined) return
+  await audit(tx, ender, { ...event, event: 'session_limit_reached', code: reason, details: { limit } })
 }
 
 export interface FailOptions {
@@ -123,6 +137,7 @@ export async function closeAttachment(
       ...(/^[A-Z][A-Z0-9_]*$/.test(reason) && { code: reason }),
       details,
     })
+    await auditLimit(tx, by, eventOf(session, attachment, ''), reason)
     return { attachment: closed, closed: true }
   })
   const { attachment } = result
@@ -147,6 +162,22 @@ export async function terminateSession(
   return await leave(ctx, by, { sessionId, to: 'terminated', reason: 'ERR_SESSION_TERMINATED', onlyIn })
 }
 
+/**
+ * Ends a session whose time by the policy has passed. `attachmentId` is that of the worker that says so; one that is not the live one of
+ * its session, or of a session without such a limit, ends nothing.
+ */
+export async function endAtTimeLimit(
+  ctx: Ctx,
+  by: Ender,
+  sessionId: string,
+  report: { attachmentId?: string; details?: EventBy['details'] } = {},
+): Promise<SessionRow> {
+  const { attachmentId, details } = report
+  const isDue = (session: SessionRow, live: AttachmentRow | undefined): boolean =>
+    attachmentId === undefined ? session.is_over : session.ends_at !== null && live?.id === attachmentId
+  return await leave(ctx, by, { sessionId, to: 'terminated', reason: 'ERR_SESSION_TIME_LIMIT', isDue, details })
+}
+
 async function leave(
   ctx: Ctx,
   by: Ender,
@@ -155,9 +186,11 @@ async function leave(
     to: 'detached' | 'terminated'
     reason: string
     onlyIn?: readonly SessionState[] | undefined
+    isDue?: (session: SessionRow, live: AttachmentRow | undefined) => boolean
+    details?: EventBy['details']
   },
 ): Promise<SessionRow> {
-  const { sessionId, to, reason, onlyIn } = given
+  const { sessionId, to, reason, onlyIn, isDue = () => true, details } = given
   const result = await ctx.sql.begin(async tx => {
     const session = await lockSession(tx, sessionId)
     if (session === undefined) throw new Error('session is gone')
@@ -166,9 +199,12 @@ async function leave(
     if (stays) return { session, closed: undefined }
     const attachment = await newestAttachment(tx, sessionId)
     const live = attachment !== undefined && isLive(attachment.state) ? attachment : undefined
+    if (!isDue(session, live)) return { session, closed: undefined }
     const closed = live && (await updateAttachmentState(tx, live.id, 'closed', { reason }))
     const changed = await updateSessionState(tx, sessionId, to, { endReason: reason })
-    await audit(tx, by, eventOf(session, attachment, to === 'detached' ? 'session_detached' : 'session_terminated'))
+    const event = eventOf(session, attachment, to === 'detached' ? 'session_detached' : 'session_terminated')
+    await audit(tx, by, { ...event, ...(reason in LIMIT_OF && { code: reason }), details })
+    await auditLimit(tx, by, event, reason)
     return { session: changed, closed }
   })
   if (result.closed !== undefined) await releaseAttachments(ctx.redis, ctx.logger, [{ ...result.closed, reason }])

@@ -5,6 +5,7 @@ import { problems } from '../errors.ts'
 import { findWorker } from '../workers/storage.ts'
 import { problemOfFailure, START_TIMEOUT } from './failure.ts'
 import { failAttachment } from './finish.ts'
+import { hasEnded } from './states.ts'
 import { type AttachmentRow, findAttachment, findSession, type SessionRow } from './storage.ts'
 import { type DataPlane, mintDataPlane } from './tokens.ts'
 
@@ -88,7 +89,7 @@ export async function dataPlaneOf(
   attachment: AttachmentRow | undefined,
 ): Promise<DataPlane> {
   const extras = { session_id: session.id }
-  if (session.state === 'failed' || session.state === 'terminated') throw problems.ERR_SESSION_ENDED({ extras })
+  if (hasEnded(session.state) || session.is_over) throw problems.ERR_SESSION_ENDED({ extras })
   if (attachment?.state !== 'ready' && attachment?.state !== 'active') throw problems.ERR_SESSION_NOT_READY({ extras })
   const worker = await findWorker(ctx.sql, attachment.worker_id)
   if (worker?.state !== 'active') throw problems.ERR_SESSION_NOT_READY({ extras })

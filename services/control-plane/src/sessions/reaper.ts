@@ -4,7 +4,7 @@ import { deleteEndedCertificates } from '../platform-ca/register.ts'
 import { keepSigningKeys } from '../trust/schedule.ts'
 import { attachmentsWithLease } from './coordination.ts'
 import { LEASE_LOST, START_TIMEOUT, WORKER_REVOKED } from './failure.ts'
-import { closeAttachment, failAttachment, terminateSession } from './finish.ts'
+import { closeAttachment, endAtTimeLimit, failAttachment, terminateSession } from './finish.ts'
 import { deleteExpiredKeys } from './idempotency.ts'
 import { LIVE_ATTACHMENT_STATES } from './states.ts'
 
@@ -33,8 +33,8 @@ export interface SweepOptions {
 type LiveRow = { id: string; session_id: string; worker_id: string; lease_id: string }
 
 /**
- * One round: attachments whose worker is gone, starts that nobody waits for, connections that nobody came to, detached
- * sessions past their limit, and rows that have expired. Returns false where another instance is at it.
+ * One round: attachments whose worker is gone, starts that nobody waits for, connections that nobody came to, sessions past
+ * a limit, and rows that have expired. Returns false where another instance is at it.
  */
 export async function sweep(ctx: Context, options: SweepOptions = {}): Promise<boolean> {
   const lock = await ctx.sql.reserve()
@@ -89,12 +89,12 @@ async function sweepLeases(ctx: Context, { leaseGraceMs = LEASE_GRACE_MS }: Swee
     const missing = rows.filter(row => !held.has(row.id)).map(row => row.id)
     await ctx.sql`
       update rap.session_attachments set lease_missed_sweeps = 0, lease_missing_since = null
-      where id = any(${[...held]}) and lease_missed_sweeps > 0`
+      where id in (${inOrder(ctx.sql, [...held])}) and lease_missed_sweeps > 0`
     const counted = await ctx.sql<{ id: string; lost: boolean }[]>`
       update rap.session_attachments set
         lease_missed_sweeps = least(lease_missed_sweeps + 1, 1000),
         lease_missing_since = coalesce(lease_missing_since, now())
-      where id = any(${missing}) and state in ('assigning', 'ready', 'active')
+      where id in (${inOrder(ctx.sql, missing)}) and state in ('assigning', 'ready', 'active')
       returning id, lease_missed_sweeps >= ${MISSED_SWEEPS}
         and lease_missing_since <= now() - make_interval(secs => ${leaseGraceMs / 1000}) as lost`
     for (const { id } of counted.filter(row => row.lost)) {
@@ -108,6 +108,12 @@ async function sweepLeases(ctx: Context, { leaseGraceMs = LEASE_GRACE_MS }: Swee
     }
     after = last.id
   }
+}
+
+/** Several attachments are locked in the order of their sessions by everybody, so that nobody waits in a circle. */
+function inOrder(sql: Context['sql'], ids: readonly string[]) {
+  return sql`
+    select id from rap.session_attachments where id = any(${ids as string[]}) order by session_id for no key update`
 }
 
 async function sweepStale(ctx: Context): Promise<void> {
@@ -134,6 +140,10 @@ async function sweepStale(ctx: Context): Promise<void> {
     select id from rap.remote_sessions where state = 'detached'
       and updated_at < now() - make_interval(hours => ${config.SESSION_DETACHED_LIMIT_HOURS}) limit ${BATCH}`
   for (const { id } of forgotten) await terminateSession(ctx, { kind: 'system' }, id, ['detached'])
+  const over = await sql<{ id: string }[]>`
+    select id from rap.remote_sessions where ends_at <= now()
+      and state in ('assigning', 'ready', 'active', 'detached') order by ends_at limit ${BATCH}`
+  for (const { id } of over) await endAtTimeLimit(ctx, { kind: 'system' }, id)
 }
 
 async function sweepExpired(ctx: Context): Promise<void> {

@@ -2,7 +2,7 @@ import { commonProblems } from '@rap/service-kit'
 import type { Context } from '../context.ts'
 import { problems } from '../errors.ts'
 import type { Failure } from './failure.ts'
-import { closeAttachment, failAttachment } from './finish.ts'
+import { closeAttachment, endAtTimeLimit, failAttachment } from './finish.ts'
 import { LIVE_ATTACHMENT_STATES } from './states.ts'
 import {
   type AttachmentRow,
@@ -50,12 +50,20 @@ async function takeReport(ctx: Context, workerId: string, report: Report): Promi
         closeReason: 'ERR_SESSION_TERMINATED',
       })
     case 'closed':
-      return await closeAttachment(ctx, report.attachmentId, {
-        reason: report.reason ?? 'closed',
-        by,
-        details: statsOf(report.stats),
-      })
+      return await takeClosed(ctx, workerId, report)
   }
+}
+
+/** A session that lasted as long as the policy allows has ended; every other one waits, detached. */
+async function takeClosed(ctx: Context, workerId: string, report: Report): Promise<AttachmentRow | undefined> {
+  const { attachmentId, reason = 'closed' } = report
+  const by = { kind: 'worker', id: workerId } as const
+  const details = statsOf(report.stats)
+  if (reason === 'ERR_SESSION_TIME_LIMIT') {
+    const attachment = await findAttachment(ctx.sql, attachmentId)
+    if (attachment !== undefined) await endAtTimeLimit(ctx, by, attachment.session_id, { attachmentId, details })
+  }
+  return await closeAttachment(ctx, attachmentId, { reason, by, details })
 }
 
 async function markReady(ctx: Context, attachmentId: string): Promise<AttachmentRow | undefined> {

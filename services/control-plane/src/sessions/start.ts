@@ -10,7 +10,7 @@ import { auditingCredentials, refuseCredentials } from '../resources/credential-
 import { targetRulesOf } from '../resources/metadata.ts'
 import type { ResourceForRow } from '../resources/storage.ts'
 import { readIdentity, requireNoAlarm, type TargetIdentity, targetOf } from '../targets/identity.ts'
-import { auditingAlarm, tellingFingerprint } from '../targets/refusals.ts'
+import { tellingFingerprint } from '../targets/refusals.ts'
 import { selectWorker } from '../workers/select.ts'
 import type { WorkerRow } from '../workers/storage.ts'
 import { dispatchAssignment, releaseAttachments } from './coordination.ts'
@@ -19,6 +19,7 @@ import { failAttachment } from './finish.ts'
 import { findIdempotent, type IdempotentRequest, rememberIdempotent } from './idempotency.ts'
 import { policyInForce } from './policy.ts'
 import { awaitReady, type Started } from './ready.ts'
+import { auditingRefusedSession } from './refusals.ts'
 import { hasEnded, isLive } from './states.ts'
 import {
   type AttachmentRow,
@@ -62,7 +63,7 @@ class OvertakenError extends Error {
  * Starts a session and waits until its worker is ready.
  *
  * Throws ProblemError: ERR_RESOURCE_SECRET_REQUIRED and ERR_RESOURCE_PLAINTEXT_CREDENTIALS in production,
- * ERR_TARGET_IDENTITY_CHANGED, ERR_SESSION_LIMIT_USER, ERR_SESSION_LIMIT_ORGANIZATION, ERR_SESSION_NO_WORKER,
+ * ERR_TARGET_IDENTITY_CHANGED, ERR_SESSION_POLICY_DENIED, ERR_SESSION_LIMIT_USER, ERR_SESSION_LIMIT_ORGANIZATION, ERR_SESSION_NO_WORKER,
  * ERR_SESSION_COORDINATION_UNAVAILABLE,
  * ERR_IDEMPOTENCY_KEY_REUSED, and whatever `awaitReady` throws.
  */
@@ -149,7 +150,7 @@ export async function attachSession(
     operation: 'session_attach',
     work: async () => {
       requireConnectable(ctx, resource)
-      const worker = await selectWorker(ctx, resource.labels)
+      const worker = await selectWorker(ctx, resource.labels, await lastWorkerOf(ctx, seen.id))
       const { superseded, ...placed } = await ctx.sql.begin(async tx => {
         // The resource first, as where it is deleted: everybody locks in the same order.
         const locked = await requireResource(tx, caller, { ...use, lock: 'share' })
@@ -170,6 +171,11 @@ export async function attachSession(
       return await connect(ctx, { ...placed, worker, display: input.display })
     },
   })
+}
+
+/** Where the session was last: what was uploaded for it is there. */
+async function lastWorkerOf({ sql }: Context, sessionId: string): Promise<string | undefined> {
+  return (await newestAttachment(sql, sessionId))?.worker_id
 }
 
 async function placeAttachment(
@@ -250,7 +256,7 @@ async function auditingRefusals<T>(
   const { resource, operation } = given
   return await auditingCredentials(ctx, caller, {
     attempt: { operation, organizationId: resource.organization_id, resourceId: resource.id },
-    work: () => auditingAlarm(ctx, caller, given),
+    work: () => auditingRefusedSession(ctx, caller, given),
   })
 }
 

@@ -26,11 +26,13 @@ export interface ChoiceOptions {
   readonly labels: Labels
   /** From 0 up to, not including, 1: spreads sessions over workers of equal load. */
   readonly random: number
+  /** The worker that has it where it can: it holds something of the session. */
+  readonly preferred?: string | undefined
 }
 
 /**
- * Chooses the worker of a session: alive, with every label of the resource, with room, and least loaded by share of its
- * own maximum. The load is the larger of what the worker says and what the database counts.
+ * Chooses the worker of a session: alive, with every label of the resource, with room, and the preferred one, or
+ * else the least loaded by share of its own maximum. The load is the larger of what the worker says and what the database counts.
  */
 export function chooseWorker(
   options: ChoiceOptions,
@@ -41,6 +43,7 @@ export function chooseWorker(
   if (matching.length === 0) return { reason: 'none_with_labels' }
   const loads = matching.map(worker => ({ id: worker.id, share: shareOf(worker) })).filter(({ share }) => share < 1)
   if (loads.length === 0) return { reason: 'all_full' }
+  if (loads.some(({ id }) => id === options.preferred)) return { workerId: options.preferred as string }
   const least = Math.min(...loads.map(({ share }) => share))
   const equals = loads.filter(({ share }) => share === least)
   const chosen = equals[Math.floor(options.random * equals.length)] ?? equals[0]

@@ -18,10 +18,10 @@ const WORDS: Readonly<Record<NoWorkerReason, { detail: string; remedy: string }>
 }
 
 /**
- * The worker for a new attachment: active in the database, alive in Redis, right by labels, least loaded.
+ * The worker for a new attachment: active in the database, alive in Redis, right by labels, and the preferred one or else the least loaded.
  * Throws ProblemError ERR_SESSION_NO_WORKER, ERR_SESSION_COORDINATION_UNAVAILABLE.
  */
-export async function selectWorker(ctx: Context, labels: Labels): Promise<WorkerRow> {
+export async function selectWorker(ctx: Context, labels: Labels, preferred?: string): Promise<WorkerRow> {
   const workers = await listActiveWorkers(ctx.sql)
   const heartbeats = await readHeartbeats(
     ctx.redis,
@@ -38,6 +38,7 @@ export async function selectWorker(ctx: Context, labels: Labels): Promise<Worker
     })),
     labels,
     random: Math.random(),
+    preferred,
   })
   const chosen = workers.find(worker => worker.id === choice.workerId)
   if (chosen !== undefined) return chosen
