@@ -3,6 +3,7 @@ import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { DATA_PLANE_PATH } from '@rap/data-plane-protocol'
 import { type Platform, type ShadowServer, startPlatform, startShadow } from '@rap/testkit'
+import { CHANNELS } from '@rap/token-claims'
 import { startFront } from './front.ts'
 import { DEMO_DIR, keptPort, portalPort } from './state.ts'
 
@@ -62,6 +63,8 @@ export async function startStand(progress: (step: string) => void): Promise<Stan
         gateway: FOLLOW,
         'rdp-worker': FOLLOW,
       },
+      // Everything, so that a newcomer sees it; what an administrator leaves out is off.
+      policy: { channels: CHANNELS },
       portalDir: join(ROOT, 'packages/web-client/dist'),
       publicOrigins: [portalUrl],
       logLevel: 'info',

@@ -17,6 +17,8 @@ export interface PlatformOptions {
   readonly databaseUrl?: string
   /** A Redis that is there already, in place of one of its own. */
   readonly redisUrl?: string
+  /** The policy of the organization, in place of none: without one nothing but picture, keys and notices is allowed. */
+  readonly policy?: PlatformPolicy
   /** RDP servers to make resources and secrets for. */
   readonly targets?: readonly PlatformTarget[]
   /** Number of workers, default 1. */
@@ -33,6 +35,12 @@ export interface PlatformOptions {
   readonly env?: Partial<Record<ServiceName, ServiceEnv>>
   /** Told what is being started, in words, for progress lines. */
   readonly onProgress?: (step: string) => void
+}
+
+/** A policy document, with whatever names a test wants to send. */
+export interface PlatformPolicy {
+  readonly channels?: readonly string[]
+  readonly limits?: Readonly<Record<string, unknown>>
 }
 
 export type PortName =

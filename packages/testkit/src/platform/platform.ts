@@ -170,6 +170,9 @@ export async function startPlatform(options: PlatformOptions = {}): Promise<Plat
     progress('organization, resources and secrets')
     const me = await api.call<{ memberships: { organization_id: string }[] }>('GET', '/v1/me')
     const organizationId = me.memberships[0]?.organization_id ?? ''
+    if (options.policy !== undefined) {
+      await api.call('PUT', `/v1/organizations/${organizationId}/policy`, { body: { document: options.policy } })
+    }
     const resources: SeededResource[] = []
     const addTarget = (target: PlatformTarget) => seedTarget(api, organizationId, target)
     for (const target of options.targets ?? []) resources.push(await addTarget(target))

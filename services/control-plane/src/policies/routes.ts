@@ -24,17 +24,18 @@ import {
 
 const GrantParams = Type.Object({ id: Uuid, user_id: Uuid })
 
-const PolicyBody = Type.Object({
-  document: Document,
+const SeenVersion = {
   version: Type.Optional(
     Type.Integer({
       minimum: 0,
       maximum: 2 ** 31 - 1,
       description:
-        'The version that was read; where it is not the one in force, nothing is written: ERR_POLICY_CHANGED',
+        'The version that was read; where it is not the one in force, nothing is changed: ERR_POLICY_CHANGED',
     }),
   ),
-})
+}
+const PolicyBody = Type.Object({ document: Document, ...SeenVersion })
+const VersionQuery = Type.Object(SeenVersion)
 
 /** Policies of an organization and of a resource, which differ in the place alone. */
 const PLACES = [
@@ -99,11 +100,13 @@ export function policyRoutes(app: RapServer, ctx: Context): void {
           ...common,
           summary: `Delete the policy of ${whose}; live sessions follow at once`,
           params: IdParams,
+          querystring: VersionQuery,
           response: { 200: changed },
         },
       },
       async request => {
-        const given = { named: named(request.params.id), change: { document: null } }
+        const change = { document: null, version: request.query.version }
+        const given = { named: named(request.params.id), change }
         const done = await changePolicy(ctx, callerOf(request), given)
         return { ...view(done), sessions_changed: done.sessionsChanged } as never
       },
@@ -162,12 +165,14 @@ export function policyRoutes(app: RapServer, ctx: Context): void {
         ...common,
         summary: 'Take the grant of one member away: what holds for everybody holds for them',
         params: GrantParams,
+        querystring: VersionQuery,
         response: { 200: ChangedGrant },
       },
     },
     async request => {
       const { id: resourceId, user_id: userId } = request.params
-      const given = { named: { resourceId, userId }, change: { document: null } }
+      const change = { document: null, version: request.query.version }
+      const given = { named: { resourceId, userId }, change }
       const done = await changePolicy(ctx, callerOf(request), given)
       return { ...grantPolicyView(done), sessions_changed: done.sessionsChanged }
     },
