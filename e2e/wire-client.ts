@@ -41,7 +41,12 @@ export function directUrl({ data_plane }: Started): string {
 
 /** How a bind ended: bound, or closed with code and reason. */
 export type BindOutcome =
-  | { readonly bound: true; readonly socket: WebSocket }
+  | {
+      readonly bound: true
+      readonly socket: WebSocket
+      /** All that the server has said as text so far, but RDP; it grows. */
+      readonly messages: readonly ServerMessage[]
+    }
   | {
       readonly bound: false
       readonly code: number
@@ -102,8 +107,8 @@ export async function outcomeOf(platform: Platform, url: string, first: string |
     socket.on('message', (data: Buffer, isBinary: boolean) => {
       if (isBinary) return
       const message = parseServerMessage(data.toString())
-      messages.push(message)
-      if (message.type === 'bound') resolve({ bound: true, socket })
+      if (message.type !== 'rdp') messages.push(message)
+      if (message.type === 'bound') resolve({ bound: true, socket, messages })
     })
     socket.on('close', (code, reason) => resolve({ bound: false, code, reason: reason.toString(), messages }))
     socket.on('error', reject)
