@@ -84,7 +84,7 @@ export function extensionOf(name: string): string {
 
 /** Two safe names with the same key are one name to Windows. It may find names the same that are not; never the other way round. */
 export function nameKey(name: string): string {
-  return name.normalize('NFKC').toUpperCase().toLowerCase().normalize('NFKC')
+  return name.normalize('NFKC').toLowerCase().toUpperCase().toLowerCase().normalize('NFKC')
 }
 
 /**
