@@ -7,14 +7,14 @@ import { OutputLog } from './output-log.ts'
 import { waitFor } from './wait-for.ts'
 
 /** Variables of this process that a started program sees too; everything else comes from `env`. */
-const INHERITED = ['PATH', 'HOME', 'LANG', 'LC_ALL', 'TZ', 'TMPDIR']
+const INHERITED = ['PATH', 'HOME', 'LANG', 'LC_ALL', 'TZ', 'TMPDIR', 'NODE_COMPILE_CACHE']
 
 export interface ProcessOptions {
   /** The name in errors, default the command. */
   readonly name?: string
   readonly command: string
   readonly args?: readonly string[]
-  /** Added to PATH, HOME, LANG, LC_ALL, TZ and TMPDIR of this process; undefined takes one of those away. */
+  /** Added to PATH, HOME, LANG, LC_ALL, TZ, TMPDIR and NODE_COMPILE_CACHE of this process; undefined takes one of those away. */
   readonly env?: Readonly<Record<string, string | undefined>>
   readonly cwd?: string
   readonly uid?: number

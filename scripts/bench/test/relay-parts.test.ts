@@ -24,7 +24,7 @@ t.test('the fixed packets are whole, and take a relay to its active phase', asyn
       targetRequestedProtocols: 1,
       clientRequestedProtocols: 1,
       credentials: undefined,
-      policy: { channels: new Set(['display', 'input']), renderQualityProfile: 'balanced' },
+      policy: { channels: new Set(['display', 'input']), clipboardBytes: 0, renderQualityProfile: 'balanced' },
     },
     { toClient: () => {}, toServer: () => {}, event: () => {} },
   )
