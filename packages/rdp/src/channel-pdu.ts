@@ -47,6 +47,16 @@ export function decodeChannelChunk(bytes: Uint8Array): ChannelChunk {
   return { length, flags, data }
 }
 
+/** The same for channels on which a broken chunk is dropped: undefined where it is none. */
+export function tryDecodeChannelChunk(bytes: Uint8Array): ChannelChunk | undefined {
+  try {
+    return decodeChannelChunk(bytes)
+  } catch (error) {
+    if (error instanceof WireError) return undefined
+    throw error
+  }
+}
+
 /** The 8-byte header, and the data is copied behind it. */
 export function encodeChannelChunk(chunk: ChannelChunk): Uint8Array {
   return new Writer(8 + chunk.data.length).u32le(chunk.length).u32le(chunk.flags).bytes(chunk.data).finish()

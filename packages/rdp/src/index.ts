@@ -27,7 +27,8 @@ export {
 } from './relay/allow-list.ts'
 export { RdpRelay, type RelayCounters } from './relay/relay.ts'
 export type {
-  RelayChannel,
+  DriveFile,
+  DriveFiles,
   RelayCredentials,
   RelayDirection,
   RelayEvent,
@@ -36,6 +37,7 @@ export type {
   RelayPolicy,
   RelaySink,
   RenderQualityProfile,
+  WithheldCode,
 } from './relay/types.ts'
 export {
   decodeX224ConnectionConfirm,

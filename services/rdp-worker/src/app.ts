@@ -26,6 +26,8 @@ import { DataPlane } from './data-plane/server.ts'
 import { Attachments, type AttachmentTimes } from './relays/attachments.ts'
 import { Landing } from './relays/landing.ts'
 import { READS_LAND_IN_PLACE } from './relays/target-reader.ts'
+import { Sessions } from './sessions/sessions.ts'
+import { UploadStores } from './uploads/stores.ts'
 import { WorkerMetrics } from './worker-metrics.ts'
 
 /** Version that administrators see beside the worker. */
@@ -109,6 +111,16 @@ export async function startWorker(deps: WorkerDeps): Promise<Worker> {
     leaseMs: times?.leaseMs,
     onLost: lease => attachments.end(lease.attachment_id, 'ERR_SESSION_LEASE_LOST'),
   })
+  const stores = await UploadStores.open({
+    dir: config.RDP_WORKER_UPLOAD_DIR,
+    workerId,
+    maxBytes: config.RDP_WORKER_UPLOAD_MAX_BYTES,
+    reserveBytes: config.RDP_WORKER_UPLOAD_RESERVE_BYTES,
+    logger,
+    counts,
+  })
+  counts.watchUploads(stores)
+  const sessions = new Sessions(stores)
   const attachments: Attachments = new Attachments({
     controlPlane,
     audit,
@@ -119,6 +131,7 @@ export async function startWorker(deps: WorkerDeps): Promise<Worker> {
     production: isProduction(config.APP_ENV),
     credSspMinimumVersion: config.RDP_WORKER_CREDSSP_MINIMUM_VERSION,
     maxSessions: config.RDP_WORKER_MAX_SESSIONS,
+    sessions,
     landing,
     metrics: counts,
     logger,
@@ -213,6 +226,9 @@ export async function startWorker(deps: WorkerDeps): Promise<Worker> {
     attachments: () => attachments.ids(),
     onEnded: (id, reason) => attachments.end(id, reason),
     onActive: id => attachments.boundElsewhere(id),
+    onPolicy: (id, policy) => attachments.setPolicy(id, policy),
+    sessions: () => sessions.ids(),
+    onSessionOver: id => void sessions.forget(id),
     pollMs: times?.pollMs,
   })
   await watch.start()
@@ -281,6 +297,7 @@ export async function startWorker(deps: WorkerDeps): Promise<Worker> {
       leases.close()
       dataPlane.closeAll()
       stopped.abort()
+      await sessions.forgetAll()
       await audit.close()
       await Promise.all([upstream.agent.destroy(), leaseAgents.destroy()])
     },

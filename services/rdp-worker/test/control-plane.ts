@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import type { Authority } from '@rap/pki'
+import { type Channel, DEFAULT_LIMITS, isRdpChannel, type SessionLimits } from '@rap/session-policy'
 import { waitFor } from '@rap/testkit'
 import { decodeJwt } from 'jose'
 import { type Peer, type PeerAnswer, type PeerRequest, problem, startPeer, type Teardown } from './peer.ts'
@@ -28,6 +29,12 @@ export interface CertificateReported {
   readonly code?: string
 }
 
+interface Policy {
+  readonly allowed_channels: readonly Channel[]
+  readonly limits: SessionLimits
+  readonly session_ends_at: string | null
+}
+
 const CERTIFICATE_PATH = /^\/internal\/v1\/attachments\/([0-9a-f-]{36})\/target-certificate$/
 const STATE_PATH = /^\/internal\/v1\/attachments\/([0-9a-f-]{36})\/state$/
 
@@ -36,6 +43,10 @@ export class ControlPlanePeer {
   readonly reports: Report[] = []
   readonly audited: Audited[] = []
   readonly states = new Map<string, { state: string; reason: string | null }>()
+  /** What an attachment may do, where it is not what its token says and no limit. */
+  readonly policies = new Map<string, Partial<Policy>>()
+  /** Sessions that are over. */
+  readonly overSessions = new Set<string>()
   readonly announcements: unknown[] = []
   readonly polled: string[][] = []
   readonly certificates: CertificateReported[] = []
@@ -102,7 +113,15 @@ export class ControlPlanePeer {
         return this.#bind(body)
       case 'POST /internal/v1/workers/self/attachments':
         this.polled.push(body.attachment_ids)
-        return { body: { attachments: body.attachment_ids.map((id: string) => this.#stateOf(id)) } }
+        return {
+          body: {
+            attachments: body.attachment_ids.map((id: string) => this.#stateOf(id)),
+            sessions: (body.session_ids ?? []).map((id: string) => ({
+              session_id: id,
+              live: !this.overSessions.has(id),
+            })),
+          },
+        }
       case 'POST /internal/v1/audit-events':
         this.audited.push(body)
         return {}
@@ -118,7 +137,21 @@ export class ControlPlanePeer {
 
   #stateOf(id: string) {
     const known = this.states.get(id)
-    return { attachment_id: id, session_id: null, state: known?.state ?? 'unknown', reason: known?.reason ?? null }
+    const policy = this.#policyOf(id, [])
+    const isKnown = known !== undefined && policy.allowed_channels.length > 0
+    return {
+      attachment_id: id,
+      session_id: null,
+      state: known?.state ?? 'unknown',
+      reason: known?.reason ?? null,
+      ...policy,
+      limits: isKnown ? policy.limits : null,
+    }
+  }
+
+  #policyOf(id: string, channels: readonly Channel[]): Policy {
+    const { allowed_channels = channels, limits = DEFAULT_LIMITS, session_ends_at = null } = this.policies.get(id) ?? {}
+    return { allowed_channels, limits, session_ends_at }
   }
 
   #report(id: string, body: Omit<Report, 'attachment_id'>): PeerAnswer {
@@ -138,11 +171,13 @@ export class ControlPlanePeer {
     if (known === undefined || ['closed', 'failed'].includes(known.state)) return problem(403, 'ERR_BIND_SESSION_ENDED')
     if (known.state === 'superseded') return problem(403, 'ERR_BIND_ATTACHMENT_SUPERSEDED')
     if (known.state === 'assigning') return problem(403, 'ERR_BIND_UNAVAILABLE')
-    if (known.state === 'active') return problem(403, 'ERR_BIND_CHANNELS_NOT_ALLOWED')
+    const isDesktop = requested_channels.some(isRdpChannel)
+    if (known.state === 'active' && isDesktop) return problem(403, 'ERR_BIND_CHANNELS_NOT_ALLOWED')
     this.#spent.add(claims.jti)
-    this.states.set(attachment_id, { state: 'active', reason: null })
+    if (isDesktop) this.states.set(attachment_id, { state: 'active', reason: null })
     const { session_id, organization_id, resource_id, sub: user_id } = claims
     const place = { session_id, attachment_id, user_id, organization_id, resource_id }
-    return { body: { ...place, allowed_channels: requested_channels, bind_id: randomUUID() } }
+    const { limits, session_ends_at } = this.#policyOf(attachment_id, [])
+    return { body: { ...place, allowed_channels: requested_channels, limits, session_ends_at, bind_id: randomUUID() } }
   }
 }

@@ -1,5 +1,6 @@
 import { createHash, randomUUID, webcrypto } from 'node:crypto'
 import { DATA_PLANE_PATH } from '@rap/data-plane-protocol'
+import { DEFAULT_LIMITS } from '@rap/session-policy'
 import {
   type AssignmentClaims,
   jwkThumbprint,
@@ -95,6 +96,7 @@ export async function assignmentFor(
       lease_id: leaseId,
       lease_token: await leaseTokenFor(signing, place, leaseId),
       secret_ref: null,
+      limits: DEFAULT_LIMITS,
       allowed_channels: ['display', 'input'],
       bind_urls: [`wss://localhost${DATA_PLANE_PATH}`],
       target,

@@ -11,7 +11,7 @@ import { DROP, INSPECT, type LaneRules, PASS, type Verdict } from './lane.ts'
 import { SendDataHeader } from './send-data-header.ts'
 import { passableFrom } from './share-rules.ts'
 import { type RelayState, refused, unexpected } from './state.ts'
-import type { DrdynvcChannel } from './virtual-channel.ts'
+import type { StaticChannels } from './static-channels.ts'
 
 /** MCS Connect Initial with every block and 31 channels stays below 2 KiB; 16 KiB bounds what a stranger makes us hold. */
 export const MAX_CONNECT_BYTES = 16_384
@@ -22,16 +22,21 @@ type SendDataRequest = McsPdu & { type: 'send_data_request' | 'send_data_indicat
 export class ClientRules implements LaneRules {
   readonly #state: RelayState
   readonly #connect: ConnectSequence
-  readonly #drdynvc: DrdynvcChannel
+  readonly #channels: StaticChannels
   readonly #header = new SendDataHeader(MCS.SEND_DATA_REQUEST)
-  readonly #passable: Uint8Array
-  readonly #fastPath: Verdict
+  #passable!: Uint8Array
+  #fastPath!: Verdict
 
-  constructor(state: RelayState, connect: ConnectSequence, drdynvc: DrdynvcChannel) {
+  constructor(state: RelayState, connect: ConnectSequence, channels: StaticChannels) {
     this.#state = state
     this.#connect = connect
-    this.#drdynvc = drdynvc
-    const { channels } = state.options.policy
+    this.#channels = channels
+    this.policyChanged()
+  }
+
+  /** What passes is decided when the policy is set, not for each PDU. */
+  policyChanged(): void {
+    const { channels } = this.#state.policy
     this.#passable = passableFrom('client', channels)
     this.#fastPath = channels.has('input') ? PASS : DROP
   }
@@ -42,6 +47,7 @@ export class ClientRules implements LaneRules {
     if (!state.active) return this.#judgeBeforeActive(first, size)
     if (first !== TPKT_VERSION) {
       if (first >= 0x40) throw fastPathFlags(first)
+      state.activity++
       return this.#fastPath === PASS ? PASS : this.#drop()
     }
     const header = this.#header
@@ -49,8 +55,10 @@ export class ClientRules implements LaneRules {
     this.#checkInitiator(header.initiator)
     switch (state.joinedChannel(header.channelId).kind) {
       case 'io':
+        if (header.isInput(bytes)) state.activity++
         return header.isPassable(bytes, this.#passable) ? PASS : INSPECT
       case 'drdynvc':
+      case 'cliprdr':
         return INSPECT
       case 'message':
         return header.securityFlags(bytes) === SEC.AUTODETECT_RSP ? PASS : this.#drop()
@@ -99,7 +107,7 @@ export class ClientRules implements LaneRules {
   #sendData(pdu: SendDataRequest, packet: Uint8Array): void {
     const state = this.#state
     this.#checkInitiator(pdu.initiator)
-    const { kind } = state.joinedChannel(pdu.channelId)
+    const { kind, showsProtocol } = state.joinedChannel(pdu.channelId)
     if (state.stage === 'channels') {
       if (kind !== 'io') throw unexpected('SendDataRequest', 'channelId', pdu.channelId)
       this.#clientInfo(pdu)
@@ -108,8 +116,9 @@ export class ClientRules implements LaneRules {
       if (decodeSecurityHeader(pdu.userData).flags === SEC.AUTODETECT_RSP) state.toServer(packet)
       else this.#drop()
     } else if (kind === 'refused') this.#drop()
-    else if (kind === 'drdynvc' && state.active) this.#drdynvc.push('client_to_server', { ...pdu, packet })
-    else throw unexpected('SendDataRequest', 'channelId', pdu.channelId)
+    else if ((kind === 'drdynvc' || kind === 'cliprdr') && state.active) {
+      this.#channels.push(kind, 'client_to_server', { ...pdu, packet, showsProtocol })
+    } else throw unexpected('SendDataRequest', 'channelId', pdu.channelId)
   }
 
   #clientInfo(pdu: SendDataRequest): void {

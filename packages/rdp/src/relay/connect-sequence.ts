@@ -13,10 +13,12 @@ import {
 } from '../mcs/connect.ts'
 import { encodeMcsPdu, type McsPdu } from '../mcs/domain.ts'
 import { encodeX224Data } from '../x224.ts'
+import { allowedChannel, STATIC_CHANNEL_ALLOW_LIST } from './allow-list.ts'
 import { type ClientSettings, patchClientSettings, patchServerSettings } from './gcc-patch.ts'
 import { type RelayState, refused, unexpected } from './state.ts'
 
-type Join = { readonly channelId: number; readonly ours: boolean }
+/** Who asked for a join: `client` at the target, `client_alone` where the target has no such channel, `relay` where the client has none. */
+type Join = { readonly channelId: number; readonly by: 'client' | 'client_alone' | 'relay' }
 
 /**
  * Settings exchange and channel connection: Connect Initial and Response, attach, joins.
@@ -30,6 +32,7 @@ export class ConnectSequence {
   #erected = false
   #attach: 'none' | 'requested' | 'confirmed' = 'none'
   readonly #joins: Join[] = []
+  #hasJoinedOwn = false
 
   constructor(state: RelayState) {
     this.#state = state
@@ -41,12 +44,25 @@ export class ConnectSequence {
     const state = this.#state
     const initial = decodeMcsConnectInitial(userData)
     const blocks = decodeConferenceCreateRequest(initial.userData)
-    const patched = patchClientSettings(blocks, state.options, name => state.allowsStatic(name))
+    const patched = patchClientSettings(blocks, state.options, {
+      ruleOf: name => {
+        const rule = allowedChannel(STATIC_CHANNEL_ALLOW_LIST, name, state.policy.channels)
+        return rule?.by === 'client' ? rule : undefined
+      },
+      own: STATIC_CHANNEL_ALLOW_LIST.filter(({ by, name }) => {
+        return (
+          by === 'relay' &&
+          state.drive !== undefined &&
+          allowedChannel(STATIC_CHANNEL_ALLOW_LIST, name, state.policy.channels)
+        )
+      }),
+    })
     this.#client = patched.settings
     state.clientWantsErrorInfo = patched.settings.wantsErrorInfo
-    for (const { name, allowed } of patched.settings.channels) {
-      if (!allowed) state.refuseChannel('static', name, 'client_to_server')
+    for (const { name, rule } of patched.settings.channels) {
+      if (rule === undefined) state.refuseChannel('static', name, 'client_to_server')
     }
+    if (patched.settings.wantsMultitransport) state.refuseChannel('transport', 'udp', 'client_to_server')
     const gcc = encodeConferenceCreateRequest(patched.userData)
     state.toServer(encodeX224Data(encodeMcsConnectInitial({ ...initial, userData: gcc })))
   }
@@ -104,13 +120,13 @@ export class ConnectSequence {
     }
     if (pdu.type !== 'channel_join_confirm') throw unexpected('DomainMCSPDU', pdu.type)
     const head = this.#joins.shift()
-    if (head === undefined || head.ours || pdu.requested !== head.channelId) {
+    if (head === undefined || head.by === 'client_alone' || pdu.requested !== head.channelId) {
       throw unexpected('ChannelJoinConfirm', 'requested', pdu.requested)
     }
     const channel = state.channels.get(pdu.requested)
     if (pdu.result === 0 && channel !== undefined) channel.joined = true
-    state.toClient(packet)
-    this.#confirmOurs()
+    if (head.by === 'client') state.toClient(packet)
+    this.#confirmAlone()
   }
 
   /** Whether the joins are far enough for the Client Info PDU. */
@@ -128,7 +144,8 @@ export class ConnectSequence {
       throw refused('client speaks in the name of another user', 'ChannelJoinRequest', 'initiator', initiator)
     }
     const channel = state.channels.get(channelId)
-    if (channel === undefined) throw refused('channel does not exist', 'ChannelJoinRequest', 'channelId', channelId)
+    if (channel === undefined || channel.kind === 'rdpdr')
+      throw refused('channel does not exist', 'ChannelJoinRequest', 'channelId', channelId)
     if ((channel.joined && !state.skipChannelJoin) || this.#joins.some(join => join.channelId === channelId)) {
       throw new WireError('ERR_WIRE_UNEXPECTED_MESSAGE', 'channel is joined twice', {
         structure: 'ChannelJoinRequest',
@@ -136,16 +153,30 @@ export class ConnectSequence {
         received: channelId,
       })
     }
-    const ours = channel.kind === 'refused'
-    this.#joins.push({ channelId, ours })
-    if (ours) this.#confirmOurs()
+    this.#joinOwn()
+    const alone = channel.kind === 'refused'
+    this.#joins.push({ channelId, by: alone ? 'client_alone' : 'client' })
+    if (alone) this.#confirmAlone()
     else state.toServer(packet)
   }
 
-  /** Confirms the joins at the head of the queue that the server never sees. */
-  #confirmOurs(): void {
+  /** Joins the relay's own channels, in front of the client's first join: servers count the joins. */
+  #joinOwn(): void {
     const state = this.#state
-    while (this.#joins[0]?.ours) {
+    if (this.#hasJoinedOwn) return
+    this.#hasJoinedOwn = true
+    if (state.skipChannelJoin) return
+    for (const [channelId, { kind }] of state.channels) {
+      if (kind !== 'rdpdr') continue
+      this.#joins.push({ channelId, by: 'relay' })
+      state.toServer(encodeX224Data(encodeMcsPdu({ type: 'channel_join_request', initiator: state.userId, channelId })))
+    }
+  }
+
+  /** Confirms the joins at the head of the queue that the server never sees. */
+  #confirmAlone(): void {
+    const state = this.#state
+    while (this.#joins[0]?.by === 'client_alone') {
       const requested = this.#joins[0].channelId
       this.#joins.shift()
       const channel = state.channels.get(requested)

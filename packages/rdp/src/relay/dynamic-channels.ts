@@ -24,13 +24,15 @@ const SWALLOW: DynamicOutcome = {}
 export class DynamicChannels {
   readonly #allows: (name: string) => boolean
   readonly #onRefused: (name: string) => void
+  readonly #onSoftSync: () => void
   /** Channel id to whether the client has accepted it. */
   readonly #open = new Map<number, boolean>()
   #offeredVersion = MAX_DYNVC_VERSION
 
-  constructor(allows: (name: string) => boolean, onRefused: (name: string) => void) {
+  constructor(allows: (name: string) => boolean, onRefused: (name: string) => void, onSoftSync: () => void) {
     this.#allows = allows
     this.#onRefused = onRefused
+    this.#onSoftSync = onSoftSync
   }
 
   fromServer(message: Uint8Array): DynamicOutcome {
@@ -102,6 +104,7 @@ export class DynamicChannels {
         return this.#open.delete(pdu.channelId) ? { forward: message } : SWALLOW
       default:
         // Soft-Sync moves channels to a UDP tunnel.
+        this.#onSoftSync()
         return SWALLOW
     }
   }

@@ -7,6 +7,7 @@ import {
   encodeClientClusterData,
   encodeClientNetworkData,
   encodeClientSecurityData,
+  MAX_STATIC_CHANNELS,
 } from '../gcc/client-blocks.ts'
 import {
   decodeClientCoreData,
@@ -24,15 +25,24 @@ import {
   encodeServerNetworkData,
   SERVER_EARLY_CAPABILITY,
 } from '../gcc/server-blocks.ts'
+import type { StaticChannel } from './allow-list.ts'
 import type { RelayOptions } from './types.ts'
+
+/** One channel of the client's request; `rule` is undefined where it is refused. */
+export interface RequestedChannel extends ChannelDef {
+  readonly rule: StaticChannel | undefined
+}
 
 /** What the client asked for, as far as later patches depend on it. */
 export interface ClientSettings {
   /** In the order of the request, refused ones included. */
-  readonly channels: readonly { readonly name: string; readonly allowed: boolean }[]
+  readonly channels: readonly RequestedChannel[]
+  /** Channels that the relay asks for by itself, behind those of the client. */
+  readonly own: readonly StaticChannel[]
   readonly wantsErrorInfo: boolean
   readonly wantsSkipChannelJoin: boolean
   readonly wantsMessageChannel: boolean
+  readonly wantsMultitransport: boolean
 }
 
 /** What the server granted, with the ids that the client sees. */
@@ -40,7 +50,9 @@ export interface ServerSettings {
   readonly ioChannelId: number
   readonly messageChannelId: number | undefined
   /** In the order of the request; an id of 0 is a channel that the server could not make. */
-  readonly channels: readonly { readonly name: string; readonly allowed: boolean; readonly id: number }[]
+  readonly channels: readonly (RequestedChannel & { readonly id: number })[]
+  /** Channels of the relay, which the client never hears of. */
+  readonly own: readonly { readonly rule: StaticChannel; readonly id: number }[]
   readonly skipChannelJoin: boolean
 }
 
@@ -51,6 +63,12 @@ const CHANNEL_OPTIONS_DROPPED =
 /** Channel ids of refused channels start here: far from those that servers hand out one by one from 1003 on. */
 const REFUSED_CHANNEL_ID_BASE = 0xf000
 
+/** Which channels of a client pass, and which the relay asks for by itself. */
+export interface ChannelRules {
+  readonly ruleOf: (name: string) => StaticChannel | undefined
+  readonly own: readonly StaticChannel[]
+}
+
 /**
  * The settings as the target may see them.
  *
@@ -59,7 +77,7 @@ const REFUSED_CHANNEL_ID_BASE = 0xf000
 export function patchClientSettings(
   userData: Uint8Array,
   options: RelayOptions,
-  allows: (name: string) => boolean,
+  { ruleOf, own }: ChannelRules,
 ): { userData: Uint8Array; settings: ClientSettings } {
   const blocks = decodeUserDataBlocks(userData)
   const coreBlock = requireBlock(blocks, CS.CORE, 'TS_UD_CS_CORE')
@@ -69,38 +87,43 @@ export function patchClientSettings(
   const seen = new Set<string>()
   const channels = requested.map(channel => {
     // A name that comes twice would have two ids; the second is refused.
-    const allowed = allows(channel.name) && !seen.has(channel.name)
+    const rule = seen.has(channel.name) ? undefined : ruleOf(channel.name)
     seen.add(channel.name)
-    return { ...channel, allowed }
+    return { ...channel, rule }
   })
+  const passing = channels.filter(({ rule }) => rule !== undefined)
+  const added = own.slice(0, MAX_STATIC_CHANNELS - passing.length)
+  const forTarget = [
+    ...passing.map(({ name, options: flags }) => ({ name, options: (flags & ~CHANNEL_OPTIONS_DROPPED) >>> 0 })),
+    ...added.map(({ name }) => ({ name, options: CHANNEL_OPTION.INITIALIZED })),
+  ]
+  const net: UserDataBlock[] =
+    forTarget.length === 0 ? [] : [{ type: CS.NET, data: encodeClientNetworkData({ channels: forTarget }) }]
+  const patched = blocks.flatMap(block => {
+    if (block.type !== CS.NET) return patchClientBlock(block, options)
+    return block === network ? net : []
+  })
+  if (network === undefined) patched.push(...net)
   return {
-    userData: encodeUserDataBlocks(blocks.flatMap(block => patchClientBlock(block, options, channels))),
+    userData: encodeUserDataBlocks(patched),
     settings: {
       channels,
+      own: added,
       wantsErrorInfo: (early & EARLY_CAPABILITY.SUPPORT_ERRINFO_PDU) !== 0,
       wantsSkipChannelJoin: (early & EARLY_CAPABILITY.SUPPORT_SKIP_CHANNELJOIN) !== 0,
       wantsMessageChannel: blocks.some(({ type }) => type === CS.MCS_MSGCHANNEL),
+      wantsMultitransport: blocks.some(({ type }) => type === CS.MULTITRANSPORT),
     },
   }
 }
 
-function patchClientBlock(
-  block: UserDataBlock,
-  options: RelayOptions,
-  channels: readonly (ChannelDef & { readonly allowed: boolean })[],
-): UserDataBlock[] {
+function patchClientBlock(block: UserDataBlock, options: RelayOptions): UserDataBlock[] {
   switch (block.type) {
     case CS.CORE:
       return [{ type: block.type, data: patchClientCore(block.data, options) }]
     case CS.SECURITY:
       // TLS does the encryption; Standard RDP Security inside it would hide the PDUs from us.
       return [{ type: block.type, data: encodeClientSecurityData({ encryptionMethods: 0, extEncryptionMethods: 0 }) }]
-    case CS.NET: {
-      const kept = channels
-        .filter(({ allowed }) => allowed)
-        .map(({ name, options: flags }) => ({ name, options: (flags & ~CHANNEL_OPTIONS_DROPPED) >>> 0 }))
-      return kept.length === 0 ? [] : [{ type: block.type, data: encodeClientNetworkData({ channels: kept }) }]
-    }
     case CS.CLUSTER:
       // A client that cannot be redirected, and that does not choose the session to land in.
       return [{ type: block.type, data: encodeClientClusterData({ flags: 0, redirectedSessionId: 0 }) }]
@@ -154,7 +177,7 @@ export function patchServerSettings(
   const messageBlock = client.wantsMessageChannel ? blocks.find(({ type }) => type === SC.MCS_MSGCHANNEL) : undefined
   const messageChannelId = messageBlock === undefined ? undefined : decodeServerMessageChannelData(messageBlock.data)
   const network = decodeServerNetworkData(requireBlock(blocks, SC.NET, 'TS_UD_SC_NET'))
-  const channels = assignChannelIds(client, network.channelIds, [network.mcsChannelId, messageChannelId ?? 0])
+  const { channels, own } = assignChannelIds(client, network.channelIds, [network.mcsChannelId, messageChannelId ?? 0])
   const skipsJoin = ((core.earlyCapabilityFlags ?? 0) & SERVER_EARLY_CAPABILITY.SKIP_CHANNELJOIN_SUPPORTED) !== 0
   const patched = blocks.flatMap((block): UserDataBlock[] => {
     switch (block.type) {
@@ -180,6 +203,7 @@ export function patchServerSettings(
       ioChannelId: network.mcsChannelId,
       messageChannelId,
       channels,
+      own,
       skipChannelJoin: client.wantsSkipChannelJoin && skipsJoin,
     },
   }
@@ -196,14 +220,14 @@ function refuseStandardSecurity(data: Uint8Array): void {
   })
 }
 
-/** Real ids to the allowed channels, ids that nothing else has to the refused ones. */
+/** Real ids to the channels that pass and to the relay's own, ids that nothing else has to the refused ones. */
 function assignChannelIds(
   client: ClientSettings,
   serverIds: readonly number[],
   otherIds: readonly number[],
-): ServerSettings['channels'] {
-  const allowedCount = client.channels.filter(({ allowed }) => allowed).length
-  if (serverIds.length !== allowedCount) throw badIds('channelCount', serverIds.length, allowedCount)
+): Pick<ServerSettings, 'channels' | 'own'> {
+  const asked = client.channels.filter(({ rule }) => rule !== undefined).length + client.own.length
+  if (serverIds.length !== asked) throw badIds('channelCount', serverIds.length, asked)
   const taken = new Set<number>()
   for (const id of [...otherIds, ...serverIds]) {
     if (id !== 0 && taken.has(id)) throw badIds('channelIdArray', id)
@@ -211,11 +235,12 @@ function assignChannelIds(
   }
   const real = serverIds.values()
   let next = REFUSED_CHANNEL_ID_BASE
-  return client.channels.map(({ name, allowed }) => {
-    if (allowed) return { name, allowed, id: real.next().value ?? 0 }
+  const channels = client.channels.map(channel => {
+    if (channel.rule !== undefined) return { ...channel, id: real.next().value ?? 0 }
     while (taken.has(next)) next++
-    return { name, allowed, id: next++ }
+    return { ...channel, id: next++ }
   })
+  return { channels, own: client.own.map(rule => ({ rule, id: real.next().value ?? 0 })) }
 }
 
 function badIds(field: string, received: number, expected?: number): WireError {

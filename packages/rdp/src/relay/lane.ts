@@ -57,6 +57,11 @@ export class Lane {
     return this.#headLength + this.#heldLength + this.#waitingBytes
   }
 
+  /** The first bytes of a PDU are handed on and the rest is not there yet. */
+  get isMidPdu(): boolean {
+    return this.#passing > 0
+  }
+
   /** Takes the next bytes of the stream. Throws WireError. */
   push(chunk: Uint8Array): void {
     const end = chunk.length

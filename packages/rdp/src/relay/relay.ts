@@ -4,8 +4,8 @@ import { ConnectSequence } from './connect-sequence.ts'
 import { Lane } from './lane.ts'
 import { ServerRules } from './server-rules.ts'
 import { type RelayCounters, RelayState, type Stage } from './state.ts'
-import type { RelayOptions, RelayPhase, RelaySink } from './types.ts'
-import { DrdynvcChannel } from './virtual-channel.ts'
+import { StaticChannels } from './static-channels.ts'
+import type { RelayOptions, RelayPhase, RelayPolicy, RelaySink } from './types.ts'
 
 const PHASES: Record<Stage, RelayPhase> = {
   settings: 'connect',
@@ -23,11 +23,12 @@ const PHASES: Record<Stage, RelayPhase> = {
  *
  * INVARIANT: nothing reaches the target before a Client Info PDU that this relay wrote, except the settings exchange
  * and channel joins; there is exactly one Client Info PDU; no credential, user name or cookie reaches the client.
- * INVARIANT: `bufferedBytes` stays below 400 KiB, whatever either side sends.
+ * INVARIANT: `bufferedBytes` stays below 1 MiB and four times the longest clipboard text, whatever either side sends.
  */
 export class RdpRelay {
   readonly #state: RelayState
-  readonly #drdynvc: DrdynvcChannel
+  readonly #channels: StaticChannels
+  readonly #rules: readonly [ClientRules, ServerRules]
   readonly #clientLane: Lane
   readonly #serverLane: Lane
   #failure: unknown
@@ -38,9 +39,10 @@ export class RdpRelay {
     const state = new RelayState(options, sink)
     const connect = new ConnectSequence(state)
     this.#state = state
-    this.#drdynvc = new DrdynvcChannel(state)
-    this.#clientLane = new Lane(new ClientRules(state, connect, this.#drdynvc))
-    this.#serverLane = new Lane(new ServerRules(state, connect, this.#drdynvc))
+    this.#channels = new StaticChannels(state)
+    this.#rules = [new ClientRules(state, connect, this.#channels), new ServerRules(state, connect, this.#channels)]
+    this.#clientLane = new Lane(this.#rules[0])
+    this.#serverLane = new Lane(this.#rules[1])
     state.clientLane = this.#clientLane
     state.serverLane = this.#serverLane
   }
@@ -51,7 +53,7 @@ export class RdpRelay {
 
   /** Bytes held back in reassembly and queues, both directions together. */
   get bufferedBytes(): number {
-    return this.#clientLane.bufferedBytes + this.#serverLane.bufferedBytes + this.#drdynvc.bufferedBytes
+    return this.#clientLane.bufferedBytes + this.#serverLane.bufferedBytes + this.#channels.bufferedBytes
   }
 
   /** What was swallowed so far. */
@@ -62,11 +64,31 @@ export class RdpRelay {
   /** Takes the next bytes from the client, cut anywhere. Throws WireError, after which the relay is over. */
   fromClient(chunk: Uint8Array): void {
     this.#push(this.#clientLane, chunk)
+    this.#channels.clientMoved()
   }
 
   /** Takes the next bytes from the target, cut anywhere. Throws WireError, after which the relay is over. */
   fromServer(chunk: Uint8Array): void {
     this.#push(this.#serverLane, chunk)
+  }
+
+  /** Grows with everything that a person does: input, forwarded or not, and clipboard texts. */
+  get activity(): number {
+    return this.#state.activity
+  }
+
+  /** Puts a narrower policy in force, from the next PDU on. Throws TypeError for one with a channel more. */
+  setPolicy(policy: RelayPolicy): void {
+    const { channels } = this.#state.policy
+    for (const channel of policy.channels) if (!channels.has(channel)) throw new TypeError('policy is wider')
+    this.#state.policy = policy
+    for (const rules of this.#rules) rules.policyChanged()
+    this.#channels.policyChanged()
+  }
+
+  /** The files of the drive are others now. */
+  driveChanged(): void {
+    this.#channels.driveChanged()
   }
 
   #push(lane: Lane, chunk: Uint8Array): void {

@@ -1,4 +1,4 @@
-import { FLOW_MARKER, PACKET_COMPRESSED, PDUTYPE, SHARE_DATA_BYTES } from '../share.ts'
+import { FLOW_MARKER, PACKET_COMPRESSED, PDUTYPE, PDUTYPE2, SHARE_DATA_BYTES } from '../share.ts'
 
 /** Offset of the MCS PDU behind TPKT (4) and X.224 (3). */
 const MCS_OFFSET = 7
@@ -45,6 +45,11 @@ export class SendDataHeader {
   /** The flags of the security header that the user data begins with; -1 when it is too short for one. */
   securityFlags(bytes: Uint8Array): number {
     return this.userDataBytes < 4 ? -1 : u16le(bytes, this.userData)
+  }
+
+  /** True when the user data is a share data PDU with input of a person. */
+  isInput(bytes: Uint8Array): boolean {
+    return this.userDataBytes >= SHARE_DATA_BYTES && bytes[this.userData + 14] === PDUTYPE2.INPUT
   }
 
   /** True when the user data is exactly one uncompressed share data PDU of a type that `passable` marks with 1. */

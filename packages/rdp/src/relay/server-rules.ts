@@ -24,7 +24,7 @@ import { DROP, INSPECT, type LaneRules, PASS, type Verdict } from './lane.ts'
 import { SendDataHeader } from './send-data-header.ts'
 import { passableFrom } from './share-rules.ts'
 import { type RelayState, refused, unexpected } from './state.ts'
-import type { DrdynvcChannel } from './virtual-channel.ts'
+import type { StaticChannels } from './static-channels.ts'
 
 type SendDataIndication = McsPdu & { type: 'send_data_request' | 'send_data_indication' }
 
@@ -32,16 +32,21 @@ type SendDataIndication = McsPdu & { type: 'send_data_request' | 'send_data_indi
 export class ServerRules implements LaneRules {
   readonly #state: RelayState
   readonly #connect: ConnectSequence
-  readonly #drdynvc: DrdynvcChannel
+  readonly #channels: StaticChannels
   readonly #header = new SendDataHeader(MCS.SEND_DATA_INDICATION)
-  readonly #passable: Uint8Array
-  readonly #fastPath: Verdict
+  #passable!: Uint8Array
+  #fastPath!: Verdict
 
-  constructor(state: RelayState, connect: ConnectSequence, drdynvc: DrdynvcChannel) {
+  constructor(state: RelayState, connect: ConnectSequence, channels: StaticChannels) {
     this.#state = state
     this.#connect = connect
-    this.#drdynvc = drdynvc
-    const { channels } = state.options.policy
+    this.#channels = channels
+    this.policyChanged()
+  }
+
+  /** What passes is decided when the policy is set, not for each PDU. */
+  policyChanged(): void {
+    const { channels } = this.#state.policy
     this.#passable = passableFrom('server', channels)
     this.#fastPath = channels.has('display') ? PASS : DROP
   }
@@ -60,9 +65,11 @@ export class ServerRules implements LaneRules {
       case 'io':
         return header.isPassable(bytes, this.#passable) ? PASS : INSPECT
       case 'drdynvc':
+      case 'cliprdr':
+      case 'rdpdr':
         return INSPECT
       case 'message':
-        return passesMessageChannel(header.securityFlags(bytes)) ? PASS : this.#drop()
+        return passesMessageChannel(header.securityFlags(bytes)) ? PASS : this.#dropMessage(header.securityFlags(bytes))
       default:
         // Ids of refused channels are known to the client only: a server that hits one is guessing.
         return this.#drop()
@@ -109,17 +116,19 @@ export class ServerRules implements LaneRules {
   #sendData(pdu: SendDataIndication, packet: Uint8Array): void {
     const state = this.#state
     if (state.stage === 'settings' || state.stage === 'channels') throw unexpected('DomainMCSPDU', pdu.type)
-    switch (state.channels.get(pdu.channelId)?.kind) {
+    const channel = state.channels.get(pdu.channelId)
+    switch (channel?.kind) {
       case 'io':
         if (state.stage === 'licensing' && this.#isLicensing(pdu.userData)) this.#license(pdu, packet)
         else this.#ioChannel(pdu, packet)
         break
       case 'drdynvc':
-        this.#drdynvc.push('server_to_client', { ...pdu, packet })
+      case 'cliprdr':
+      case 'rdpdr':
+        this.#channels.push(channel.kind, 'server_to_client', { ...pdu, packet, showsProtocol: channel.showsProtocol })
         break
       case 'message':
-        if (passesMessageChannel(decodeSecurityHeader(pdu.userData).flags)) state.toClient(packet)
-        else this.#drop()
+        this.#messageChannel(decodeSecurityHeader(pdu.userData).flags, packet)
         break
       default:
         this.#drop()
@@ -210,6 +219,19 @@ export class ServerRules implements LaneRules {
   #redirection(): WireError {
     this.#state.sink.event({ type: 'server_redirection_refused' })
     return refused('server redirects the client', 'RDP_SERVER_REDIRECTION_PACKET', 'pduType', PDUTYPE.SERVER_REDIR)
+  }
+
+  #messageChannel(flags: number, packet: Uint8Array): void {
+    if (passesMessageChannel(flags)) this.#state.toClient(packet)
+    else this.#dropMessage(flags)
+  }
+
+  /** Initiate Multitransport Request: a UDP connection would go round the relay. */
+  #dropMessage(flags: number): Verdict {
+    if (flags !== -1 && (flags & SEC.TRANSPORT_REQ) !== 0) {
+      this.#state.refuseChannel('transport', 'udp', 'server_to_client')
+    }
+    return this.#drop()
   }
 
   #drop(): Verdict {

@@ -1,8 +1,8 @@
+import type { Channel } from '@rap/session-policy'
 import { PDUTYPE2 } from '../share.ts'
-import type { RelayChannel } from './types.ts'
 
 /** Share data PDUs that a client may send. What is not listed is dropped. */
-const FROM_CLIENT: readonly (readonly [pduType2: number, needs?: RelayChannel])[] = [
+const FROM_CLIENT: readonly (readonly [pduType2: number, needs?: Channel])[] = [
   [PDUTYPE2.INPUT, 'input'],
   [PDUTYPE2.CONTROL],
   [PDUTYPE2.SYNCHRONIZE],
@@ -19,7 +19,7 @@ const FROM_CLIENT: readonly (readonly [pduType2: number, needs?: RelayChannel])[
 ]
 
 /** Share data PDUs that a server may send untouched. Save Session Info and Set Error Info are looked into. */
-const FROM_SERVER: readonly (readonly [pduType2: number, needs?: RelayChannel])[] = [
+const FROM_SERVER: readonly (readonly [pduType2: number, needs?: Channel])[] = [
   [PDUTYPE2.UPDATE, 'display'],
   [PDUTYPE2.POINTER, 'display'],
   [PDUTYPE2.CONTROL],
@@ -35,7 +35,7 @@ const FROM_SERVER: readonly (readonly [pduType2: number, needs?: RelayChannel])[
 ]
 
 /** A table by pduType2 with 1 for what passes under a policy. */
-export function passableFrom(side: 'client' | 'server', channels: ReadonlySet<RelayChannel>): Uint8Array {
+export function passableFrom(side: 'client' | 'server', channels: ReadonlySet<Channel>): Uint8Array {
   const table = new Uint8Array(256)
   for (const [pduType2, needs] of side === 'client' ? FROM_CLIENT : FROM_SERVER) {
     if (needs === undefined || channels.has(needs)) table[pduType2] = 1

@@ -1,9 +1,18 @@
 import { WireError, type WireErrorCode } from '../errors.ts'
+import { CHANNEL_OPTION } from '../gcc/client-blocks.ts'
 import { encodeSendData } from '../mcs/domain.ts'
-import { DYNAMIC_CHANNEL_ALLOW_LIST, isAllowed, STATIC_CHANNEL_ALLOW_LIST } from './allow-list.ts'
+import { allowedChannel, DYNAMIC_CHANNEL_ALLOW_LIST } from './allow-list.ts'
 import type { ServerSettings } from './gcc-patch.ts'
 import type { Lane } from './lane.ts'
-import type { RelayCredentials, RelayDirection, RelayOptions, RelaySink } from './types.ts'
+import type {
+  DriveFiles,
+  RelayCredentials,
+  RelayDirection,
+  RelayOptions,
+  RelayPolicy,
+  RelaySink,
+  WithheldCode,
+} from './types.ts'
 
 /**
  * How far the connection sequence is. Spec: [MS-RDPBCGR] §1.3.1.1.
@@ -13,12 +22,14 @@ import type { RelayCredentials, RelayDirection, RelayOptions, RelaySink } from '
  */
 export type Stage = 'settings' | 'channels' | 'licensing' | 'capabilities' | 'active'
 
-/** What an MCS channel is to the relay. `refused` ids exist between the relay and the client only. */
-export type ChannelKind = 'user' | 'io' | 'message' | 'drdynvc' | 'refused'
+/** What an MCS channel is to the relay. `refused` ids exist between the relay and the client only, `rdpdr` between the relay and the target. */
+export type ChannelKind = 'user' | 'io' | 'message' | 'drdynvc' | 'cliprdr' | 'rdpdr' | 'refused'
 
 export interface RelayChannelState {
   readonly kind: ChannelKind
   readonly name: string
+  /** Both sides show the channel's headers to its users: CHANNEL_FLAG_SHOW_PROTOCOL goes with every chunk. */
+  readonly showsProtocol: boolean
   joined: boolean
 }
 
@@ -29,6 +40,15 @@ export interface RelayCounters {
   droppedFromServer: number
   /** Requests for channels that are not on the allow-list. */
   refusedChannels: number
+  /** Messages inside a channel that passes that were held back. */
+  withheld: number
+  /** Clipboard texts that went through, and their bytes. */
+  clipboardToServer: number
+  clipboardToServerBytes: number
+  clipboardToClient: number
+  clipboardToClientBytes: number
+  /** Bytes of uploads that the target has read. */
+  driveReadBytes: number
 }
 
 /** A side can invent names without end; we tell of this many of each kind. */
@@ -38,7 +58,21 @@ const MAX_REFUSED_NAMES = 64
 export class RelayState {
   readonly options: RelayOptions
   readonly sink: RelaySink
-  readonly counters: RelayCounters = { droppedFromClient: 0, droppedFromServer: 0, refusedChannels: 0 }
+  readonly counters: RelayCounters = {
+    droppedFromClient: 0,
+    droppedFromServer: 0,
+    refusedChannels: 0,
+    withheld: 0,
+    clipboardToServer: 0,
+    clipboardToServerBytes: 0,
+    clipboardToClient: 0,
+    clipboardToClientBytes: 0,
+    driveReadBytes: 0,
+  }
+  /** What is in force now; it only ever narrows. */
+  policy: RelayPolicy
+  /** Grows with every input PDU of the client, forwarded or not. */
+  activity = 0
   readonly channels = new Map<number, RelayChannelState>()
   stage: Stage = 'settings'
   /** The same as `stage === 'active'`, as the hot path asks for it. */
@@ -52,21 +86,23 @@ export class RelayState {
   credentials: RelayCredentials | undefined
   clientLane: Lane | undefined
   serverLane: Lane | undefined
-  readonly #refusedNames = { static: new Set<string>(), dynamic: new Set<string>() }
+  readonly #refusedNames = { static: new Set<string>(), dynamic: new Set<string>(), transport: new Set<string>() }
 
   constructor(options: RelayOptions, sink: RelaySink) {
     // The one reference to the credentials is the field below, so that dropping it drops them.
     this.options = { ...options, credentials: undefined }
+    this.policy = options.policy
     this.sink = sink
     this.credentials = options.credentials
   }
 
-  allowsStatic(name: string): boolean {
-    return isAllowed(STATIC_CHANNEL_ALLOW_LIST, name, this.options.policy.channels)
+  allowsDynamic(name: string): boolean {
+    return allowedChannel(DYNAMIC_CHANNEL_ALLOW_LIST, name, this.policy.channels) !== undefined
   }
 
-  allowsDynamic(name: string): boolean {
-    return isAllowed(DYNAMIC_CHANNEL_ALLOW_LIST, name, this.options.policy.channels)
+  /** What the target may find in RAP_Transfers. */
+  get drive(): DriveFiles | undefined {
+    return this.options.drive
   }
 
   /** At once, or behind the PDU that is half-way through to the client. */
@@ -84,7 +120,7 @@ export class RelayState {
     this.toServer(encodeSendData('send_data_request', { initiator: this.userId, channelId }, ...parts))
   }
 
-  refuseChannel(kind: 'static' | 'dynamic', name: string, direction: RelayDirection): void {
+  refuseChannel(kind: 'static' | 'dynamic' | 'transport', name: string, direction: RelayDirection): void {
     this.counters.refusedChannels++
     const names = this.#refusedNames[kind]
     if (names.has(name) || names.size === MAX_REFUSED_NAMES) return
@@ -92,13 +128,21 @@ export class RelayState {
     this.sink.event({ type: 'channel_refused', kind, name, direction })
   }
 
+  /** Counts and tells what is held back inside a channel that passes. */
+  withhold(channel: 'cliprdr' | 'rdpdr', direction: RelayDirection, code: WithheldCode): void {
+    this.counters.withheld++
+    this.sink.event({ type: 'withheld', channel, direction, code })
+  }
+
   addChannels(settings: ServerSettings): void {
     this.skipChannelJoin = settings.skipChannelJoin
     this.#addChannel(settings.ioChannelId, 'io', 'io')
     if (settings.messageChannelId !== undefined) this.#addChannel(settings.messageChannelId, 'message', 'message')
-    for (const { id, name, allowed } of settings.channels) {
-      if (id !== 0) this.#addChannel(id, allowed ? 'drdynvc' : 'refused', name)
+    for (const { id, name, rule, options } of settings.channels) {
+      const shows = (options & CHANNEL_OPTION.SHOW_PROTOCOL) !== 0
+      if (id !== 0) this.#addChannel(id, rule?.kind ?? 'refused', name, shows)
     }
+    for (const { id, rule } of settings.own) if (id !== 0) this.#addChannel(id, rule.kind, rule.name)
   }
 
   addUser(userId: number): void {
@@ -119,7 +163,7 @@ export class RelayState {
     })
   }
 
-  #addChannel(id: number, kind: ChannelKind, name: string): void {
+  #addChannel(id: number, kind: ChannelKind, name: string, showsProtocol = false): void {
     if (id < 1001 || this.channels.has(id)) {
       throw new WireError('ERR_WIRE_INVALID_FIELD', 'channel id is not free', {
         structure: 'DomainMCSPDU',
@@ -127,7 +171,7 @@ export class RelayState {
         received: id,
       })
     }
-    this.channels.set(id, { kind, name, joined: false })
+    this.channels.set(id, { kind, name, showsProtocol, joined: false })
   }
 }
 

@@ -90,7 +90,7 @@ export type RelayEvent =
       readonly name: string
       readonly direction: RelayDirection
     }
-  /** Something inside a channel that does pass was held back. Once for each channel, direction and code. */
+  /** Something inside a channel that does pass was held back. Each time; whoever tells of it bounds how often. */
   | {
       readonly type: 'withheld'
       readonly channel: 'cliprdr' | 'rdpdr'

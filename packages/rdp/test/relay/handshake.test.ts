@@ -248,7 +248,9 @@ t.test('the quality profile decides the performance flags', async t => {
     ['balanced', 0x86],
     ['high', 0x180],
   ] as const) {
-    const relay = new Harness({ policy: { channels: new Set(['display']), renderQualityProfile } }).toJoined()
+    const relay = new Harness({
+      policy: { channels: new Set(['display']), renderQualityProfile, clipboardBytes: 2 },
+    }).toJoined()
     t.equal(infoPacket(relay.client(clientInfo())).extraInfo?.performanceFlags, flags, renderQualityProfile)
   }
 })

@@ -1,3 +1,4 @@
+import type { Channel } from '@rap/session-policy'
 import { encodeChannelMessage } from '../../src/channel-pdu.ts'
 import { encodeInfoPacket, INFO, type TsInfoPacket } from '../../src/client-info.ts'
 import { encodeFastPath } from '../../src/fast-path.ts'
@@ -21,7 +22,7 @@ import { encodeLicenseValidClient } from '../../src/license.ts'
 import { type DomainParameters, encodeMcsConnectInitial, encodeMcsConnectResponse } from '../../src/mcs/connect.ts'
 import { encodeMcsPdu, encodeSendData, type McsPdu } from '../../src/mcs/domain.ts'
 import { RdpRelay } from '../../src/relay/relay.ts'
-import type { RelayChannel, RelayEvent, RelayOptions } from '../../src/relay/types.ts'
+import type { RelayEvent, RelayOptions } from '../../src/relay/types.ts'
 import { encodeSecurityHeader, SEC } from '../../src/security-header.ts'
 import { encodeShareData } from '../../src/share.ts'
 import { encodeX224Data } from '../../src/x224.ts'
@@ -37,14 +38,14 @@ export const REFUSED_2 = 0xf001
 export const PASSWORD = 'canary-7f3a'
 export const DISPLAY_CONTROL = 'Microsoft::Windows::RDS::DisplayControl'
 
-export function options(patch: Partial<RelayOptions> & { channels?: readonly RelayChannel[] } = {}): RelayOptions {
+export function options(patch: Partial<RelayOptions> & { channels?: readonly Channel[] } = {}): RelayOptions {
   const { channels = ['display', 'input'], ...rest } = patch
   return {
     targetSelectedProtocol: 2,
     targetRequestedProtocols: 3,
     clientRequestedProtocols: 1,
     credentials: { username: 'target-user', domain: 'TARGET', password: utf16le(PASSWORD) },
-    policy: { channels: new Set(channels), renderQualityProfile: 'balanced' },
+    policy: { channels: new Set(channels), renderQualityProfile: 'balanced', clipboardBytes: 1_048_576 },
     ...rest,
   }
 }

@@ -165,9 +165,9 @@ t.test('what is sent on a refused channel is swallowed and counted, and told onc
   t.equal(relay.client(request(REFUSED_2, new Uint8Array(30_000))).length, 0)
   t.same(
     relay.eventsOf('channel_refused').map(({ name }) => name),
-    ['rdpdr', 'cliprdr'],
+    ['rdpdr', 'cliprdr', 'udp'],
   )
-  t.equal(relay.relay.counters.refusedChannels, 2)
+  t.equal(relay.relay.counters.refusedChannels, 3)
 })
 
 t.test('a channel name that comes twice, or in other letters, is refused', async t => {
@@ -175,7 +175,7 @@ t.test('a channel name that comes twice, or in other letters, is refused', async
   relay.client(connectInitial({ channels: ['drdynvc', 'drdynvc', 'DRDYNVC', 'drdynv'] }))
   t.same(
     relay.eventsOf('channel_refused').map(({ name }) => name),
-    ['drdynvc', 'DRDYNVC', 'drdynv'],
+    ['drdynvc', 'DRDYNVC', 'drdynv', 'udp'],
   )
 })
 

@@ -1,16 +1,17 @@
 import type { RuntimeTransport } from '@rap/data-plane-protocol'
 import { type InternalClient, type InternalRequest, ProblemError } from '@rap/service-kit'
+import type { Channel, SessionLimits } from '@rap/session-policy'
+import type { PolicyWords } from '../sessions/runtime-policy.ts'
 import type { SessionFailure } from '../target/failure.ts'
 import type { CertificateReport } from '../target/secure.ts'
 
 /** What a bind may use from now on. */
-export interface BindGrant {
+export interface BindGrant extends PolicyWords {
   readonly session_id: string
   readonly attachment_id: string
   readonly user_id: string
   readonly organization_id: string
   readonly resource_id: string
-  readonly allowed_channels: readonly string[]
   readonly bind_id: string
 }
 
@@ -27,6 +28,15 @@ export interface AttachmentState {
   readonly attachment_id: string
   readonly state: string
   readonly reason: string | null
+  readonly allowed_channels: readonly Channel[]
+  readonly limits: SessionLimits | null
+  readonly session_ends_at: string | null
+}
+
+/** Whether a session that this worker knows goes on, and on this worker. */
+export interface SessionLiveness {
+  readonly session_id: string
+  readonly live: boolean
 }
 
 /** What a worker may put into the audit. */
@@ -38,6 +48,9 @@ export interface AuditReport {
     | 'relay_protocol_violation'
     | 'data_plane_bind_refused'
     | 'assignment_refused'
+    | 'channel_data_withheld'
+    | 'upload_finished'
+    | 'upload_refused'
   readonly session_id?: string
   readonly attachment_id?: string
   readonly code?: string
@@ -116,21 +129,32 @@ export class ControlPlane {
     return decision === 'accepted' && code === null ? undefined : (code ?? 'refused')
   }
 
-  /** The states of the attachments that this worker holds; asked also where it holds none, since the answer may be that it is revoked. */
-  async attachments(ids: readonly string[]): Promise<AttachmentState[]> {
-    const states: AttachmentState[] = []
-    for (let start = 0; start === 0 || start < ids.length; start += MAX_POLLED) {
-      const body = { attachment_ids: ids.slice(start, start + MAX_POLLED) }
-      const answer = await this.#request<{ attachments: AttachmentState[] }>({
+  /**
+   * The states of the attachments that this worker holds and of the sessions that it knows; asked also where it holds none, since the answer may be
+   * that it is revoked.
+   */
+  async attachments(
+    ids: readonly string[],
+    sessionIds: readonly string[] = [],
+  ): Promise<{ attachments: AttachmentState[]; sessions: SessionLiveness[] }> {
+    const attachments: AttachmentState[] = []
+    const sessions: SessionLiveness[] = []
+    for (let start = 0; start === 0 || start < Math.max(ids.length, sessionIds.length); start += MAX_POLLED) {
+      const body = {
+        attachment_ids: ids.slice(start, start + MAX_POLLED),
+        session_ids: sessionIds.slice(start, start + MAX_POLLED),
+      }
+      const answer = await this.#request<{ attachments: AttachmentState[]; sessions: SessionLiveness[] }>({
         method: 'POST',
         path: '/internal/v1/workers/self/attachments',
         body,
         idempotent: true,
         timeoutMs: POLL_TIMEOUT_MS,
       })
-      states.push(...answer.attachments)
+      attachments.push(...answer.attachments)
+      sessions.push(...answer.sessions)
     }
-    return states
+    return { attachments, sessions }
   }
 
   async audit(body: AuditReport): Promise<void> {

@@ -1,12 +1,13 @@
 import { type CloseReason, isCloseReason } from '@rap/data-plane-protocol'
 import type { Logger, Redis } from '@rap/service-kit'
+import { policyOf, type RuntimePolicy } from '../sessions/runtime-policy.ts'
 import type { ControlPlane } from './client.ts'
 
 /**
- * Time between two polls of the live attachments, in milliseconds: a lost hint costs this much, and within five seconds a
- * worker knows that it is revoked.
+ * Time between two polls of the live attachments, in milliseconds: a lost hint costs this much, and a change of policy is in
+ * force within two seconds.
  */
-const POLL_MS = 4000
+const POLL_MS = 1500
 /** Pause after Redis refused the subscription, in milliseconds. */
 const SUBSCRIBE_RETRY_MS = 1000
 /** Longest hint that is read, in characters. */
@@ -22,9 +23,14 @@ export interface WatchOptions {
   readonly logger: Logger
   readonly workerId: string
   readonly attachments: () => readonly string[]
+  /** Sessions that this worker keeps something of. */
+  readonly sessions: () => readonly string[]
   readonly onEnded: (attachmentId: string, reason: CloseReason) => void
   /** A client is bound, as far as the source of truth knows. */
   readonly onActive: (attachmentId: string) => void
+  readonly onPolicy: (attachmentId: string, policy: RuntimePolicy) => void
+  /** The session has ended, or goes on elsewhere. */
+  readonly onSessionOver: (sessionId: string) => void
   /** Default POLL_MS. */
   readonly pollMs?: number | undefined
 }
@@ -85,17 +91,23 @@ export class AttachmentWatch {
     const ids = this.#options.attachments()
     if (this.#polling || this.#closed) return
     this.#polling = true
-    await this.#ask(ids)
+    await this.#ask(ids, this.#options.sessions())
     this.#polling = false
   }
 
-  async #ask(ids: readonly string[]): Promise<void> {
-    const { controlPlane, logger, onEnded, onActive } = this.#options
+  async #ask(ids: readonly string[], sessionIds: readonly string[] = []): Promise<void> {
+    const { controlPlane, logger, onEnded, onActive, onPolicy, onSessionOver } = this.#options
     try {
-      for (const { attachment_id, state, reason } of await controlPlane.attachments(ids)) {
+      const { attachments, sessions } = await controlPlane.attachments(ids, sessionIds)
+      for (const { attachment_id, state, reason, limits, ...words } of attachments) {
+        if (!LIVE.has(state)) {
+          onEnded(attachment_id, closeReasonOf(state, reason))
+          continue
+        }
+        if (limits !== null) onPolicy(attachment_id, policyOf({ ...words, limits }))
         if (state === 'active') onActive(attachment_id)
-        else if (!LIVE.has(state)) onEnded(attachment_id, closeReasonOf(state, reason))
       }
+      for (const { session_id, live } of sessions) if (!live) onSessionOver(session_id)
     } catch (error) {
       logger.warn({ event: 'attachments_not_polled', count: ids.length, err: error }, 'attachments not polled')
     }

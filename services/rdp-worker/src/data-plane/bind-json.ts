@@ -2,6 +2,7 @@ import {
   type BindMessage,
   CLOSE_REASONS,
   type CloseReason,
+  decodeBinaryChunk,
   MAX_MESSAGE_BYTES,
   PROTOCOL_VERSION,
   ProtocolError,
@@ -9,8 +10,10 @@ import {
   parseClientMessage,
 } from '@rap/data-plane-protocol'
 import { PROTOCOL } from '@rap/rdp'
+import { isSideChannel } from '@rap/session-policy'
 import type { EndWords } from '../relays/end-words.ts'
-import type { Relay } from '../relays/relay.ts'
+import type { SidePort } from '../side/side-channels.ts'
+import type { Bind } from './bind.ts'
 import type { Connection, Transport } from './connection.ts'
 import { BindRefusal } from './refusal.ts'
 
@@ -20,8 +23,7 @@ const decoder = new TextDecoder('utf-8', { fatal: true })
 export async function bindByJson(connection: Connection, first: Buffer): Promise<Transport | undefined> {
   const message = parseFirst(first)
   connection.closingText = closingText
-  const json = message.runtime_transport === 'json_v1'
-  const { claim, grant } = await connection.context.binder.bind({
+  const bind = await connection.context.binder.bind({
     token: message.token,
     proof: message.proof,
     transport: message.runtime_transport,
@@ -29,9 +31,10 @@ export async function bindByJson(connection: Connection, first: Buffer): Promise
     clientAddress: connection.address,
   })
   if (connection.closed) {
-    claim.abandon()
+    if (bind.kind === 'desktop') bind.claim.abandon()
     return undefined
   }
+  const { grant } = bind
   // Before the relay, which may have bytes of the target at once.
   const bound = {
     type: 'bound',
@@ -42,13 +45,8 @@ export async function bindByJson(connection: Connection, first: Buffer): Promise
     runtime_transport: message.runtime_transport,
   }
   connection.send(JSON.stringify(bound), false)
-  const port = json ? connection.textPort(rdpMessage) : connection.binaryPort()
-  const relay = claim.bound({
-    client: port,
-    channels: grant.allowed_channels as never,
-    clientRequestedProtocols: PROTOCOL.SSL,
-  })
-  return relay && (json ? jsonTransport(relay) : binaryTransport(relay))
+  const transport = { connection, bind, name: message.runtime_transport }
+  return bind.kind === 'desktop' ? desktopTransport(transport, bind) : sideTransport(transport, bind)
 }
 
 function parseFirst(first: Buffer): BindMessage {
@@ -59,31 +57,90 @@ function parseFirst(first: Buffer): BindMessage {
   }
 }
 
-function jsonTransport(relay: Relay): Transport {
+interface TransportOptions {
+  readonly connection: Connection
+  readonly bind: Bind
+  readonly name: 'json_v1' | 'binary_v1'
+}
+
+/** A connection with the desktop, and with what is beside it where it was bound for that too. */
+function desktopTransport(
+  { connection, name }: TransportOptions,
+  { claim, grant, policy }: Bind & { kind: 'desktop' },
+): Transport | undefined {
+  const json = name === 'json_v1'
+  const client = json ? connection.textPort(rdpMessage) : connection.binaryPort()
+  const bound = claim.bound(
+    { client, channels: grant.allowed_channels, clientRequestedProtocols: PROTOCOL.SSL },
+    policy,
+  )
+  if (bound === undefined) return undefined
+  const { relay, side } = bound
+  const port = sidePort(connection, () => undefined)
+  if (grant.allowed_channels.some(isSideChannel)) side.bind(port, grant.allowed_channels)
   return {
-    name: 'json_v1',
-    relay,
-    onMessage(_connection, message, isBinary) {
+    name,
+    start: () => relay.start(),
+    onMessage(message, isBinary) {
+      if (isBinary && !json) {
+        relay.fromClient(new Uint8Array(message))
+        return
+      }
       if (isBinary) throw new ProtocolError('ERR_MESSAGE_MALFORMED', 'message is binary')
       const parsed = parseClientMessage(textOf(message))
       if (parsed.type === 'close') relay.end('ERR_SESSION_DETACHED')
-      else relay.fromClient(Buffer.from(parsed.data, 'base64'))
+      else if (parsed.type !== 'rdp') side.request(port, parsed)
+      else if (json) relay.fromClient(Buffer.from(parsed.data, 'base64'))
+      else throw new ProtocolError('ERR_MESSAGE_UNKNOWN', 'RDP bytes are binary messages here')
+    },
+    onDrain: () => relay.clientDrained(),
+    end: reason => {
+      side.unbind(port)
+      relay.end(reason)
     },
   }
 }
 
-function binaryTransport(relay: Relay): Transport {
-  return {
-    name: 'binary_v1',
-    relay,
-    onMessage(_connection, message, isBinary) {
-      if (isBinary) return relay.fromClient(new Uint8Array(message))
-      if (parseClientMessage(textOf(message)).type !== 'close') {
-        throw new ProtocolError('ERR_MESSAGE_UNKNOWN', 'RDP bytes are binary messages here')
-      }
-      relay.end('ERR_SESSION_DETACHED')
-    },
+/** A connection beside the desktop: uploads and notices. It may come and go while the desktop lives. */
+function sideTransport(
+  { connection, name }: TransportOptions,
+  { claim, grant, policy }: Bind & { kind: 'side' },
+): Transport | undefined {
+  const bound = claim.bound(policy, reason => connection.close(reason))
+  if (bound === undefined) return undefined
+  const { channels, left } = bound
+  const port = sidePort(connection, why => {
+    left()
+    connection.close(why === 'policy' ? 'ERR_SESSION_POLICY' : 'ERR_SESSION_CHANNELS_BOUND_AGAIN')
+  })
+  const end = (reason: CloseReason | 'client') => {
+    channels.unbind(port)
+    left()
+    if (reason !== 'client') connection.close(reason)
   }
+  return {
+    name,
+    start: () => channels.bind(port, grant.allowed_channels),
+    onMessage(message, isBinary) {
+      if (isBinary && name === 'binary_v1') {
+        // The bytes are gone after this turn.
+        const { uploadId, offset, data } = decodeBinaryChunk(new Uint8Array(message))
+        channels.chunk(port, uploadId, offset, new Uint8Array(data))
+        return
+      }
+      if (isBinary) throw new ProtocolError('ERR_MESSAGE_MALFORMED', 'message is binary')
+      const parsed = parseClientMessage(textOf(message))
+      if (parsed.type === 'rdp') throw new ProtocolError('ERR_MESSAGE_UNKNOWN', 'no RDP on this connection')
+      if (parsed.type === 'close') end('ERR_SESSION_DETACHED')
+      else channels.request(port, parsed)
+    },
+    onDrain: () => undefined,
+    end,
+  }
+}
+
+function sidePort(connection: Connection, released: SidePort['released']): SidePort {
+  return { send: message => connection.send(JSON.stringify(message), false), released }
 }
 
 function textOf(message: ArrayBuffer): string {

@@ -29,7 +29,7 @@ const STATUS: Readonly<Record<number, number>> = {
 export async function bindByRdCleanPath(connection: Connection, first: Buffer): Promise<Transport | undefined> {
   connection.closingText = errorPdu
   const { token, proof, destination, clientRequestedProtocols } = parseRequest(first)
-  const { claim, grant } = await connection.context.binder.bind({
+  const bind = await connection.context.binder.bind({
     token,
     proof,
     transport: 'rdcleanpath_v1',
@@ -37,28 +37,31 @@ export async function bindByRdCleanPath(connection: Connection, first: Buffer): 
     clientAddress: connection.address,
     namesResource: resourceId => isDestinationOf(destination, resourceId),
   })
+  if (bind.kind !== 'desktop') throw new BindRefusal('ERR_BIND_CHANNELS_NOT_ALLOWED', { verified: true })
+  const { claim, grant, policy } = bind
   if (connection.closed) {
     claim.abandon()
     return undefined
   }
   connection.closingText = undefined
   connection.send(answer(connection.context.certificateChain()), true)
-  const relay = claim.bound({
-    client: connection.binaryPort(),
-    channels: grant.allowed_channels as never,
-    clientRequestedProtocols,
-  })
-  return (
-    relay && {
-      name: 'rdcleanpath_v1',
-      relay,
-      onMessage(_connection, message, isBinary) {
-        // RDP bytes are all that this transport has after its first message.
-        if (!isBinary) throw new BindRefusal('ERR_RELAY_MALFORMED_MESSAGE')
-        relay.fromClient(new Uint8Array(message))
-      },
-    }
+  const bound = claim.bound(
+    { client: connection.binaryPort(), channels: grant.allowed_channels, clientRequestedProtocols },
+    policy,
   )
+  if (bound === undefined) return undefined
+  const { relay } = bound
+  return {
+    name: 'rdcleanpath_v1',
+    start: () => relay.start(),
+    onMessage(message, isBinary) {
+      // RDP bytes are all that this transport has after its first message.
+      if (!isBinary) throw new BindRefusal('ERR_RELAY_MALFORMED_MESSAGE')
+      relay.fromClient(new Uint8Array(message))
+    },
+    onDrain: () => relay.clientDrained(),
+    end: reason => relay.end(reason),
+  }
 }
 
 interface ParsedRequest {

@@ -1,7 +1,7 @@
 import { type CloseReason, isCloseReason, type RuntimeTransport } from '@rap/data-plane-protocol'
 import { type Logger, ProblemError, type Standing } from '@rap/service-kit'
+import { type Channel, isRdpChannel } from '@rap/session-policy'
 import {
-  type Channel,
   channelsBeyond,
   type DataPlaneClaims,
   type KeyLookup,
@@ -12,7 +12,8 @@ import {
 import { decodeJwt } from 'jose'
 import type { WorkerAudit } from '../control-plane/audit.ts'
 import type { BindGrant, ControlPlane } from '../control-plane/client.ts'
-import type { Attachments, BindClaim } from '../relays/attachments.ts'
+import type { Attachments, BindClaim, SideClaim } from '../relays/attachments.ts'
+import { policyOf, type RuntimePolicy } from '../sessions/runtime-policy.ts'
 import type { WorkerMetrics } from '../worker-metrics.ts'
 import { BindRefusal } from './refusal.ts'
 
@@ -21,18 +22,18 @@ export interface BindAttempt {
   readonly token: string
   readonly proof: string
   readonly transport: RuntimeTransport
-  /** Undefined asks for all that the token allows. */
+  /** Undefined asks for all inside RDP that the token allows. */
   readonly channels: readonly string[] | undefined
   readonly clientAddress: string
   /** RDCleanPath names the resource that it wants. */
   readonly namesResource?: (resourceId: string) => boolean
 }
 
-/** A bind that holds. */
-export interface Bind {
-  readonly claim: BindClaim
-  readonly grant: BindGrant
-}
+/** A bind that holds: of the desktop, or beside it where no channel is inside RDP. */
+export type Bind = { readonly grant: BindGrant; readonly policy: RuntimePolicy } & (
+  | { readonly kind: 'desktop'; readonly claim: BindClaim }
+  | { readonly kind: 'side'; readonly claim: SideClaim }
+)
 
 export interface BinderOptions {
   readonly workerId: string
@@ -121,7 +122,9 @@ export class Binder {
     if (channels !== undefined && channelsBeyond(claims, channels).length > 0) {
       throw new BindRefusal('ERR_BIND_CHANNELS_NOT_ALLOWED', { verified: true })
     }
-    return (channels ?? claims.allowed_channels) as readonly Channel[]
+    const wanted = (channels ?? claims.allowed_channels.filter(isRdpChannel)) as readonly Channel[]
+    if (wanted.length === 0) throw new BindRefusal('ERR_BIND_CHANNELS_NOT_ALLOWED', { verified: true })
+    return wanted
   }
 
   async #authorise(
@@ -129,10 +132,14 @@ export class Binder {
     { claims, proofJti, channels }: { claims: DataPlaneClaims; proofJti: string; channels: readonly Channel[] },
   ): Promise<Bind> {
     const { attachments, controlPlane } = this.#options
-    const claim = attachments.claim(claims.attachment_id)
+    const isDesktop = channels.some(isRdpChannel)
+    const desktop = isDesktop ? attachments.claim(claims.attachment_id) : undefined
+    const side = isDesktop ? undefined : attachments.claimSide(claims.attachment_id)
+    const claim = desktop ?? side
     // Its target is being logged on to, or another client is being let in: the token is left for a second try.
     if (claim === 'busy') throw new BindRefusal('ERR_BIND_UNAVAILABLE', { verified: true, causeCode: 'busy' })
-    const held = typeof claim === 'string' ? undefined : claim
+    const held = typeof desktop === 'string' ? undefined : desktop
+    const beside = typeof side === 'string' ? undefined : side
     try {
       // Asked also where nothing can be bound here: the source of truth knows the precise reason, and audits it.
       const grant = await controlPlane.bind({
@@ -143,12 +150,16 @@ export class Binder {
         client_address: clientAddress,
       })
       if (claim === 'absent') void attachments.absent(claims)
-      if (held === undefined || grant.attachment_id !== held.assignment.attachment_id)
-        throw new BindRefusal('ERR_BIND_UNAVAILABLE', {
-          verified: true,
-          causeCode: typeof claim === 'string' ? claim : 'grant',
-        })
-      return { claim: held, grant }
+      // The grant names this connection's channels; the token, which is never wider than the policy, those of the attachment.
+      const policy = policyOf({ ...grant, allowed_channels: claims.allowed_channels })
+      if (grant.attachment_id === claims.attachment_id) {
+        if (held !== undefined) return { kind: 'desktop', claim: held, grant, policy }
+        if (beside !== undefined) return { kind: 'side', claim: beside, grant, policy }
+      }
+      throw new BindRefusal('ERR_BIND_UNAVAILABLE', {
+        verified: true,
+        causeCode: typeof claim === 'string' ? claim : 'grant',
+      })
     } catch (error) {
       held?.release()
       if (!(error instanceof ProblemError)) throw error

@@ -11,7 +11,7 @@ import type { Admission, Logger } from '@rap/service-kit'
 import type { EndWords } from '../relays/end-words.ts'
 import type { Landing } from '../relays/landing.ts'
 import { RecordWriter } from '../relays/record-writer.ts'
-import type { ClientPort, Relay } from '../relays/relay.ts'
+import type { ClientPort } from '../relays/relay.ts'
 import type { Binder } from './bind.ts'
 import { BindRefusal } from './refusal.ts'
 
@@ -31,15 +31,22 @@ export interface ConnectionContext {
 /** How a bound transport reads and writes. */
 export interface Transport {
   readonly name: RuntimeTransport
-  readonly relay: Relay
+  /** The connection is bound: bytes may flow. */
+  start(): void
   /** A message of the bound client. Throws ProtocolError. */
-  onMessage(connection: Connection, message: ArrayBuffer, isBinary: boolean): void
+  onMessage(message: ArrayBuffer, isBinary: boolean): void
+  /** The client has taken what waited for it. */
+  onDrain(): void
+  /** Ends what the connection carries, and so the connection; with `client` the client is gone already. */
+  end(reason: CloseReason | 'client'): void
 }
 
 /** Longest text message that tells why a connection closes. */
 type ClosingText = (reason: CloseReason, words: EndWords) => string | Uint8Array | undefined
 
 const decoder = new TextDecoder('utf-8', { fatal: true })
+/** Most RDP bytes in one text message; in base64 it stays below the bound of a message. */
+const TEXT_PIECE_BYTES = 256 * 1024
 /** What `send` of uWebSockets.js answers when all has left; 0 is waiting, 2 dropped. */
 const SENT = 1
 
@@ -74,7 +81,7 @@ export class Connection {
   onMessage(message: ArrayBuffer, isBinary: boolean): void {
     if (this.#state === 'bound') {
       try {
-        this.#transport?.onMessage(this, message, isBinary)
+        this.#transport?.onMessage(message, isBinary)
       } catch {
         this.#end('ERR_RELAY_MALFORMED_MESSAGE')
       }
@@ -96,12 +103,12 @@ export class Connection {
   }
 
   onDrain(): void {
-    this.#transport?.relay.clientDrained()
+    this.#transport?.onDrain()
   }
 
   onClose(): void {
     if (this.#state !== 'closed') this.#forget()
-    this.#transport?.relay.end('client')
+    this.#transport?.end('client')
   }
 
   /** Sends one message; a connection that is closed drops it. */
@@ -130,7 +137,12 @@ export class Connection {
   /** The client's end of a relay whose RDP bytes are text messages, as `encode` writes them. */
   textPort(encode: (bytes: Uint8Array) => string): ClientPort {
     return {
-      send: bytes => this.send(encode(bytes), false),
+      send: bytes => {
+        // A clipboard text may come in one piece that is longer than a message may be.
+        for (let at = 0; at < bytes.length; at += TEXT_PIECE_BYTES) {
+          this.send(encode(bytes.subarray(at, at + TEXT_PIECE_BYTES)), false)
+        }
+      },
       waitingBytes: () => this.#waitingBytes(),
       close: (reason, words) => this.close(reason, words),
     }
@@ -159,14 +171,14 @@ export class Connection {
       return
     }
     if (this.#state === 'closed') {
-      transport.relay.end('client')
+      transport.end('client')
       return
     }
     clearTimeout(this.#bindTimer)
     this.#admission.bound()
     this.#state = 'bound'
     this.#transport = transport
-    transport.relay.start()
+    transport.start()
   }
 
   #refused(error: unknown): void {
@@ -180,7 +192,7 @@ export class Connection {
 
   #end(reason: CloseReason): void {
     if (this.#transport === undefined) this.close(reason)
-    else this.#transport.relay.end(reason)
+    else this.#transport.end(reason)
   }
 
   #forget(): void {

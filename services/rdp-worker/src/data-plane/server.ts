@@ -1,6 +1,7 @@
 import { SSLApp, type TemplatedApp, type WebSocket } from 'uWebSockets.js'
 import { CLOSE_REASONS, type CloseReason, DATA_PLANE_PATH, MAX_MESSAGE_BYTES } from '@rap/data-plane-protocol'
 import { type ConnectionLimits, type Logger, TLS_1_2_CIPHERS } from '@rap/service-kit'
+import { LIMITS } from '@rap/session-policy'
 import { bindByJson } from './bind-json.ts'
 import { bindByRdCleanPath } from './bind-rdcleanpath.ts'
 import { Connection, type ConnectionContext, type SocketData } from './connection.ts'
@@ -10,9 +11,10 @@ import { ListeningApps } from './listening-apps.ts'
 const IDLE_TIMEOUT_SECONDS = 60
 /**
  * Bytes that uWebSockets.js may hold for one client before it cuts it off. The target is paused long before
- * (CLIENT_HIGH_WATER_BYTES); this bounds what was already on its way.
+ * (CLIENT_HIGH_WATER_BYTES); this bounds what was already on its way: the longest clipboard text that a policy allows, which comes in
+ * one piece, in base64.
  */
-const MAX_BACKPRESSURE_BYTES = 1024 * 1024
+const MAX_BACKPRESSURE_BYTES = 1024 * 1024 + Math.ceil(LIMITS.clipboard_bytes.max * 1.4)
 
 export interface DataPlaneOptions extends Omit<ConnectionContext, 'bindBy'> {
   readonly host: string

@@ -1,15 +1,20 @@
 import type { CloseReason } from '@rap/data-plane-protocol'
-import { type RelayEvent, WireError } from '@rap/rdp'
+import { type RelayEvent, type RelayPolicy, WireError } from '@rap/rdp'
 import type { InternalClient, Logger } from '@rap/service-kit'
+import { type Channel, isRdpChannel } from '@rap/session-policy'
 import { type AssignmentClaims, decodeJti } from '@rap/token-claims'
 import type { WorkerAudit } from '../control-plane/audit.ts'
 import type { ControlPlane } from '../control-plane/client.ts'
 import { type ResolvedCredentials, resolveCredentials } from '../credentials/resolve.ts'
+import { isSamePolicy, narrowed, type RuntimePolicy } from '../sessions/runtime-policy.ts'
+import type { LiveSession, Sessions } from '../sessions/sessions.ts'
+import { SideChannels } from '../side/side-channels.ts'
 import type { TargetPolicy } from '../target/address.ts'
 import { TargetFailure } from '../target/failure.ts'
 import { OPEN_TIMEOUT_MS, openTarget, type WarmTarget } from '../target/open.ts'
 import type { WorkerMetrics } from '../worker-metrics.ts'
 import type { Landing } from './landing.ts'
+import { LimitWatch } from './limit-watch.ts'
 import { type ClientPort, Relay } from './relay.ts'
 import { Reports } from './reports.ts'
 
@@ -36,6 +41,15 @@ interface Held {
   target: WarmTarget | undefined
   credentials: ResolvedCredentials | undefined
   relay: Relay | undefined
+  /** In force for connections from now on; a relay may have fewer channels. */
+  policy: RuntimePolicy
+  readonly session: LiveSession
+  readonly side: SideChannels
+  /** Grows with what the person does beside the relay. */
+  uploads: number
+  limits: LimitWatch | undefined
+  /** Tells connections that have nothing but side channels. */
+  readonly onEnded: Set<(reason: CloseReason) => void>
   warmTimer: NodeJS.Timeout | undefined
   /** Stops looking after a target that waits. */
   unwatch: () => void
@@ -47,6 +61,8 @@ interface Held {
 export interface AttachmentTimes {
   readonly warmMs?: number
   readonly handshakeTimeoutMs?: number
+  /** Length of a second of a policy's limits. */
+  readonly secondMs?: number
 }
 
 export interface AttachmentsOptions {
@@ -60,6 +76,7 @@ export interface AttachmentsOptions {
   readonly production: boolean
   readonly credSspMinimumVersion: number
   readonly maxSessions: number
+  readonly sessions: Sessions
   readonly landing: Landing
   readonly metrics: WorkerMetrics
   readonly logger: Logger
@@ -104,18 +121,7 @@ export class Attachments {
     if (this.#held.has(id)) return
     if (this.#draining) return await this.#turnAway(assignment, new TargetFailure('ERR_WORKER_DRAINING'))
     if (this.#held.size >= maxSessions) return await this.#turnAway(assignment, new TargetFailure('ERR_WORKER_FULL'))
-    const held: Held = {
-      assignment,
-      startedAt: performance.now(),
-      ended: new AbortController(),
-      state: 'opening',
-      target: undefined,
-      credentials: undefined,
-      relay: undefined,
-      warmTimer: undefined,
-      unwatch: () => undefined,
-      reported: Promise.resolve(),
-    }
+    const held = this.#hold(assignment)
     this.#held.set(id, held)
     leases.hold(assignment)
     try {
@@ -142,12 +148,34 @@ export class Attachments {
     clearTimeout(held.warmTimer)
     return {
       assignment: held.assignment,
-      bound: options => this.#bound(held, options),
+      bound: (options, policy) => this.#bound(held, options, policy),
       release: () => {
         if (held.state === 'binding') this.#wait(held)
       },
       abandon: () => this.#finish(held, 'client', {}),
     }
+  }
+
+  /** Lets a connection beside the desktop's own in: for channels that are not inside RDP. `absent` here, or `busy` with its target. */
+  claimSide(attachmentId: string): SideClaim | 'absent' | 'busy' {
+    const held = this.#held.get(attachmentId)
+    if (held === undefined) return 'absent'
+    if (held.state === 'opening') return 'busy'
+    return {
+      assignment: held.assignment,
+      bound: (policy, onEnded) => {
+        if (held.state === 'closed') return undefined
+        this.#setPolicy(held, policy)
+        held.onEnded.add(onEnded)
+        return { channels: held.side, left: () => held.onEnded.delete(onEnded) }
+      },
+    }
+  }
+
+  /** What the source of truth says that an attachment may do from now on. */
+  setPolicy(attachmentId: string, policy: RuntimePolicy): void {
+    const held = this.#held.get(attachmentId)
+    if (held !== undefined) this.#setPolicy(held, policy)
   }
 
   /**
@@ -181,6 +209,57 @@ export class Attachments {
   async endAll(reason: CloseReason): Promise<void> {
     for (const id of this.ids()) this.end(id, reason)
     while (this.#ending.size > 0) await Promise.all(this.#ending)
+  }
+
+  #hold(assignment: AssignmentClaims): Held {
+    const session = this.#options.sessions.of(assignment.session_id)
+    const policy: RuntimePolicy = {
+      channels: assignment.allowed_channels,
+      limits: assignment.limits,
+      endsAt: undefined,
+    }
+    const held: Held = {
+      assignment,
+      startedAt: performance.now(),
+      ended: new AbortController(),
+      state: 'opening',
+      target: undefined,
+      credentials: undefined,
+      relay: undefined,
+      policy,
+      session,
+      side: new SideChannels({
+        uploads: session.uploads,
+        policy,
+        onActivity: () => {
+          held.uploads++
+        },
+        onUpload: outcome => this.#onUpload(held, outcome),
+        onError: error => this.#options.logger.error({ event: 'upload_failed', err: error }, 'upload failed'),
+      }),
+      uploads: 0,
+      limits: undefined,
+      onEnded: new Set(),
+      warmTimer: undefined,
+      unwatch: () => undefined,
+      reported: Promise.resolve(),
+    }
+    return held
+  }
+
+  #setPolicy(held: Held, said: RuntimePolicy): void {
+    const policy = narrowed(held.policy, said)
+    if (isSamePolicy(policy, held.policy)) return
+    const { attachment_id } = held.assignment
+    this.#options.logger.info({ event: 'policy_in_force', attachment_id, channels: policy.channels }, 'policy in force')
+    held.policy = policy
+    held.side.setPolicy(policy)
+    held.limits?.setPolicy(policy)
+    const { relay } = held
+    if (relay === undefined) return
+    relay.setPolicy(relayPolicyOf(held, relay.channels))
+    // A connection that may carry nothing any more is not kept open for its own sake.
+    if (!policy.channels.some(isRdpChannel)) relay.end('ERR_SESSION_POLICY')
   }
 
   async #warmUp(held: Held): Promise<void> {
@@ -256,7 +335,7 @@ export class Attachments {
     const { code, facts } = failure
     metrics.targetOpened(code, 0)
     logger.warn({ event: 'target_failed', attachment_id, session_id, code, facts, err: error }, 'target failed')
-    this.#forget(held, async () => {
+    this.#forget(held, 'ERR_RELAY_TARGET_LOST', async () => {
       if (/^ERR_TARGET_(CERTIFICATE|IDENTITY)_/.test(code)) {
         await this.#reports.audit(assignment, 'target_certificate_refused', code, facts)
       }
@@ -264,19 +343,24 @@ export class Attachments {
     })
   }
 
-  #bound(held: Held, { client, channels, clientRequestedProtocols }: BoundOptions): Relay | undefined {
+  #bound(held: Held, options: BoundOptions, policy: RuntimePolicy): BoundAttachment | undefined {
+    const { client, channels, clientRequestedProtocols } = options
     const { target } = held
     if (held.state !== 'binding' || target === undefined) return undefined
     held.unwatch()
     held.state = 'bound'
+    this.#setPolicy(held, policy)
+    // The drive belongs to the desktop, whichever connection brings the files.
+    const drive = held.policy.channels.includes('file_upload') ? held.session.uploads : undefined
+    const driveChannel: readonly Channel[] = drive === undefined ? [] : ['file_upload']
     try {
       const relay: Relay = new Relay({
         target,
         client,
         landing: this.#options.landing,
         credentials: held.credentials,
-        channels: new Set(channels),
-        renderQualityProfile: held.assignment.target.render_quality_profile,
+        policy: relayPolicyOf(held, new Set([...channels.filter(isRdpChannel), ...driveChannel])),
+        drive,
         clientRequestedProtocols,
         handshakeTimeoutMs: this.#options.times?.handshakeTimeoutMs,
         onEvent: event => this.#onRelayEvent(held, event),
@@ -287,23 +371,50 @@ export class Attachments {
         },
       })
       held.relay = relay
-      return relay
+      held.unwatch = held.session.uploads.onChange(() => relay.driveChanged())
+      held.limits = new LimitWatch({
+        policy: held.policy,
+        activity: () => relay.activity + held.uploads,
+        onNear: (limit, seconds_left) => held.side.notify({ type: 'limit_near', limit, seconds_left }),
+        onReached: reason => relay.end(reason),
+        secondMs: this.#options.times?.secondMs ?? 1000,
+      })
+      return { relay, side: held.side }
     } catch (error) {
       this.#finish(held, 'ERR_INTERNAL', {})
       throw error
     }
   }
 
-  #onRelayEvent({ assignment }: Held, event: RelayEvent): void {
+  #onUpload({ assignment, session }: Held, { code, size }: UploadOutcome): void {
+    if (code === undefined) {
+      void this.#reports.audit(assignment, 'upload_finished', undefined, { size })
+    } else if (session.isNews(`upload ${code}`)) {
+      void this.#reports.audit(assignment, 'upload_refused', code, {})
+    }
+  }
+
+  #onRelayEvent({ assignment, session, side }: Held, event: RelayEvent): void {
     const { attachment_id } = assignment
     switch (event.type) {
       case 'credentials_used':
         return
       case 'channel_refused': {
         const { kind, name: channel, direction } = event
+        if (!session.isNews(`${kind} ${channel}`)) return
         void this.#reports.audit(assignment, 'channel_refused', 'ERR_CHANNEL_REFUSED', { kind, channel, direction })
         return
       }
+      case 'withheld': {
+        const { channel, direction, code } = event
+        side.withheld(channelOf(event), code)
+        if (!session.isNews(`${channel} ${direction} ${code}`)) return
+        void this.#reports.audit(assignment, 'channel_data_withheld', code, { channel, direction })
+        return
+      }
+      case 'drive':
+        side.setMounted(event.mounted)
+        return
       case 'server_redirection_refused':
         void this.#reports.audit(assignment, 'server_redirection_refused', 'ERR_RELAY_SERVER_REDIRECTION', {})
         return
@@ -336,15 +447,20 @@ export class Attachments {
       { event: 'attachment_ended', attachment_id, session_id, reason, ...stats },
       'attachment ended',
     )
-    this.#forget(held, () => this.#reports.closed(assignment, reason === 'client' ? 'client_closed' : reason, stats))
+    const told = reason === 'client' ? 'client_closed' : reason
+    const ending = reason === 'client' ? 'ERR_SESSION_DETACHED' : reason
+    this.#forget(held, ending, () => this.#reports.closed(assignment, told, stats))
   }
 
   /** Lets go of all that the attachment held at once; then the lease is given up and the end is reported. */
-  #forget(held: Held, report: () => Promise<void>): void {
+  #forget(held: Held, reason: CloseReason, report: () => Promise<void>): void {
     held.state = 'closed'
     this.#held.delete(held.assignment.attachment_id)
     held.ended.abort()
     clear(held)
+    held.side.close()
+    held.limits?.stop()
+    for (const tell of held.onEnded) tell(reason)
     this.#track(
       Promise.all([this.#options.leases.release(held.assignment.lease_id), held.reported.then(report)]).then(
         () => undefined,
@@ -375,18 +491,54 @@ function clear(held: Held): void {
   held.target?.socket.destroy()
 }
 
+/** The policy of a relay with these channels, under the policy in force. */
+function relayPolicyOf({ policy, assignment }: Held, channels: ReadonlySet<Channel>): RelayPolicy {
+  return {
+    channels: new Set([...channels].filter(channel => policy.channels.includes(channel))),
+    renderQualityProfile: assignment.target.render_quality_profile,
+    clipboardBytes: policy.limits.clipboard_bytes,
+  }
+}
+
+/** The channel of the policy that something held back belongs to. */
+function channelOf({ channel, direction }: RelayEvent & { type: 'withheld' }): string {
+  if (channel === 'rdpdr') return 'file_upload'
+  return direction === 'client_to_server' ? 'clipboard_client_to_server' : 'clipboard_server_to_client'
+}
+
+interface UploadOutcome {
+  readonly code: string | undefined
+  readonly size: number
+}
+
 /** What a transport brings to a relay. */
 export interface BoundOptions {
   readonly client: ClientPort
-  readonly channels: readonly AssignmentClaims['allowed_channels'][number][]
+  readonly channels: readonly Channel[]
   readonly clientRequestedProtocols: number
+}
+
+/** What a bound client has. */
+export interface BoundAttachment {
+  readonly relay: Relay
+  readonly side: SideChannels
+}
+
+/** An attachment that a connection with side channels alone is being authorised for. */
+export interface SideClaim {
+  readonly assignment: AssignmentClaims
+  /** `onEnded` is called when the attachment is over; undefined where it is over already. */
+  bound(
+    policy: RuntimePolicy,
+    onEnded: (reason: CloseReason) => void,
+  ): { readonly channels: SideChannels; left(): void } | undefined
 }
 
 /** A warm attachment that one client is being authorised for. */
 export interface BindClaim {
   readonly assignment: AssignmentClaims
   /** Makes the relay, which the caller starts; undefined where the attachment ended meanwhile. */
-  bound(options: BoundOptions): Relay | undefined
+  bound(options: BoundOptions, policy: RuntimePolicy): BoundAttachment | undefined
   /** The bind was refused: the attachment waits on. */
   release(): void
   /** The bind was granted, and the client is gone: the attachment ends. */

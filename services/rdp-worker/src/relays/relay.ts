@@ -1,6 +1,6 @@
 import type { TLSSocket } from 'node:tls'
 import type { CloseReason } from '@rap/data-plane-protocol'
-import { RdpRelay, type RelayChannel, type RelayEvent, type RelayPolicy, WireError } from '@rap/rdp'
+import { type DriveFiles, RdpRelay, type RelayEvent, type RelayPolicy, WireError } from '@rap/rdp'
 import type { ResolvedCredentials } from '../credentials/resolve.ts'
 import type { WarmTarget } from '../target/open.ts'
 import { type EndWords, wordsOfErrorInfo, wordsOfLicenseError } from './end-words.ts'
@@ -9,8 +9,12 @@ import { readTarget } from './target-reader.ts'
 
 /** Bytes that may wait for a client before the target is paused. A desktop behind a slow line is late by this much at most. */
 export const CLIENT_HIGH_WATER_BYTES = 256 * 1024
-/** Bytes that may wait for a target. Nobody types a megabyte: a client that sends more than its target takes is cut off. */
+/** Bytes of a client that may wait for a target. Nobody types a megabyte: a client that sends more than its target takes is cut off. */
 export const TARGET_MAX_WAITING_BYTES = 1024 * 1024
+/** Bytes that may wait for a target before its next read of RAP_Transfers is served. */
+const DRIVE_HIGH_WATER_BYTES = 256 * 1024
+/** What one read of the drive is at most, with its headers. */
+const DRIVE_READ_BYTES = 2 * 1024 * 1024
 /**
  * Time from the bind to the Client Info PDU, in milliseconds. A client that binds and then says nothing would keep a logged-on desktop and
  * its credential in memory.
@@ -33,8 +37,9 @@ export interface RelayOptions {
   /** Where the target's bytes land; shared by the relays of the process. */
   readonly landing: Landing
   readonly credentials: ResolvedCredentials | undefined
-  readonly channels: ReadonlySet<RelayChannel>
-  readonly renderQualityProfile: RelayPolicy['renderQualityProfile']
+  readonly policy: RelayPolicy
+  /** What the target finds in RAP_Transfers, where it may find something. */
+  readonly drive: DriveFiles | undefined
   /** What the client asked for in its own X.224 request. */
   readonly clientRequestedProtocols: number
   /** Default HANDSHAKE_TIMEOUT_MS. */
@@ -49,6 +54,13 @@ export interface RelayStats {
   readonly to_client_bytes: number
   readonly to_target_bytes: number
   readonly paused_count: number
+  readonly refused_channels: number
+  readonly withheld: number
+  readonly clipboard_to_target_count: number
+  readonly clipboard_to_target_bytes: number
+  readonly clipboard_to_client_count: number
+  readonly clipboard_to_client_bytes: number
+  readonly drive_read_bytes: number
   readonly duration_ms: number
 }
 
@@ -73,7 +85,7 @@ export class Relay {
   #over = false
 
   constructor(options: RelayOptions) {
-    const { target, client, credentials, channels, renderQualityProfile } = options
+    const { target, client, credentials, policy, drive } = options
     this.#options = options
     this.#client = client
     this.#socket = target.socket
@@ -83,7 +95,8 @@ export class Relay {
         targetRequestedProtocols: target.requestedProtocols,
         clientRequestedProtocols: options.clientRequestedProtocols,
         credentials,
-        policy: { channels, renderQualityProfile },
+        policy,
+        drive: drive && this.#paced(drive),
       },
       {
         toClient: bytes => {
@@ -109,10 +122,18 @@ export class Relay {
   }
 
   get stats(): RelayStats {
+    const { counters } = this.#rdp
     return {
       to_client_bytes: this.#toClient,
       to_target_bytes: this.#toTarget,
       paused_count: this.#pauses,
+      refused_channels: counters.refusedChannels,
+      withheld: counters.withheld,
+      clipboard_to_target_count: counters.clipboardToServer,
+      clipboard_to_target_bytes: counters.clipboardToServerBytes,
+      clipboard_to_client_count: counters.clipboardToClient,
+      clipboard_to_client_bytes: counters.clipboardToClientBytes,
+      drive_read_bytes: counters.driveReadBytes,
       duration_ms: Math.round(performance.now() - this.#startedAt),
     }
   }
@@ -120,6 +141,26 @@ export class Relay {
   /** True while the target is not read because its client is behind. */
   get paused(): boolean {
     return this.#paused
+  }
+
+  /** The channels that this relay was made with. */
+  get channels(): RelayPolicy['channels'] {
+    return this.#options.policy.channels
+  }
+
+  /** Grows with whatever the person does. */
+  get activity(): number {
+    return this.#rdp.activity
+  }
+
+  /** Puts a narrower policy in force. */
+  setPolicy(policy: RelayPolicy): void {
+    this.#guard(() => this.#rdp.setPolicy(policy))
+  }
+
+  /** The files of RAP_Transfers are others now. */
+  driveChanged(): void {
+    this.#guard(() => this.#rdp.driveChanged())
   }
 
   /** Takes RDP bytes of the client, cut anywhere; a view that is valid during the call. */
@@ -174,7 +215,36 @@ export class Relay {
     // Before the desktop is up one of these is the Client Info PDU with the credential.
     if (this.#rdp.phase === 'active') this.#socket.write(copy)
     else this.#socket.write(copy, () => copy.fill(0))
-    if (this.#socket.writableLength > TARGET_MAX_WAITING_BYTES) queueMicrotask(() => this.end('ERR_RELAY_MEMORY_LIMIT'))
+    if (this.#socket.writableLength > this.#maxWaiting) queueMicrotask(() => this.end('ERR_RELAY_MEMORY_LIMIT'))
+  }
+
+  /** Beside what a person types, a clipboard text and a read of the drive may be on their way. */
+  get #maxWaiting(): number {
+    const { policy, drive } = this.#options
+    const clipboard = policy.channels.has('clipboard_client_to_server') ? 2 * policy.clipboardBytes : 0
+    return TARGET_MAX_WAITING_BYTES + clipboard + (drive === undefined ? 0 : DRIVE_READ_BYTES)
+  }
+
+  /** The drive at the speed of the target: a read is served once the last one has left. */
+  #paced(drive: DriveFiles): DriveFiles {
+    return {
+      list: () => drive.list(),
+      read: (file, offset, length, done) => {
+        const read = () => drive.read(file, offset, length, bytes => this.#guard(() => done(bytes)))
+        if (this.#socket.writableLength <= DRIVE_HIGH_WATER_BYTES) read()
+        else this.#socket.once('drain', read)
+      },
+    }
+  }
+
+  /** Does what comes from neither side; it ends this relay where it fails, and is nothing once the relay is over. */
+  #guard(work: () => void): void {
+    if (this.#over) return
+    try {
+      work()
+    } catch (error) {
+      this.#fail(error, 'ERR_RELAY_TARGET_PROTOCOL')
+    }
   }
 
   #onEvent(event: RelayEvent): void {

@@ -37,11 +37,18 @@ const NEVER_MS = 60_000
 interface Seen {
   readonly ended: [string, string][]
   readonly active: string[]
+  readonly policies: [string, readonly string[]][]
+  readonly over: string[]
 }
 
-async function startWatch(t: Teardown, attachments: string[], pollMs = NEVER_MS): Promise<Seen> {
+async function startWatch(
+  t: Teardown,
+  attachments: string[],
+  pollMs = NEVER_MS,
+  sessions: string[] = [],
+): Promise<Seen> {
   const connection = connectRedis(server.url, { name: 'test-watch', logger })
-  const seen: Seen = { ended: [], active: [] }
+  const seen: Seen = { ended: [], active: [], policies: [], over: [] }
   const watch = new AttachmentWatch({
     redis: connection,
     controlPlane,
@@ -50,6 +57,9 @@ async function startWatch(t: Teardown, attachments: string[], pollMs = NEVER_MS)
     attachments: () => attachments,
     onEnded: (id, reason) => seen.ended.push([id, reason]),
     onActive: id => seen.active.push(id),
+    sessions: () => sessions,
+    onPolicy: (id, policy) => seen.policies.push([id, policy.channels]),
+    onSessionOver: id => seen.over.push(id),
     pollMs,
   })
   await watch.start()
@@ -173,7 +183,7 @@ t.test('a thousand attachments are one question, more are several', async t => {
   for (const id of ids) peer.close(id, 'ready', null)
   peer.polled.length = 0
   peer.intercept = () => undefined
-  t.equal((await controlPlane.attachments(ids)).length, 1001)
+  t.equal((await controlPlane.attachments(ids)).attachments.length, 1001)
   t.same(
     peer.polled.map(asked => asked.length),
     [1000, 1],
@@ -194,4 +204,15 @@ t.test('a Redis that is away at the start costs the hints only, and only for a w
     { what: 'a hint', timeoutMs: 15_000, intervalMs: 200 },
   )
   t.same(seen.ended[0], [own, 'ERR_SESSION_TERMINATED'])
+})
+
+t.test('a change of policy and the end of a session are told with the next poll', async t => {
+  const [own, over, goesOn] = [randomUUID(), randomUUID(), randomUUID()]
+  peer.close(own, 'active', null)
+  peer.policies.set(own, { allowed_channels: ['display'] })
+  peer.overSessions.add(over)
+  const seen = await startWatch(t, [own], 50, [over, goesOn])
+  await waitFor(() => seen.policies.length > 0 && seen.over.length > 0, { what: 'a poll' })
+  t.same(seen.policies[0], [own, ['display']])
+  t.same([...new Set(seen.over)], [over])
 })

@@ -12,7 +12,9 @@ import { openAudit } from '../../src/control-plane/audit.ts'
 import { ControlPlane } from '../../src/control-plane/client.ts'
 import { Attachments } from '../../src/relays/attachments.ts'
 import { Landing } from '../../src/relays/landing.ts'
+import { Sessions } from '../../src/sessions/sessions.ts'
 import { targetPolicyOf } from '../../src/target/address.ts'
+import { UploadStores } from '../../src/uploads/stores.ts'
 import { WorkerMetrics } from '../../src/worker-metrics.ts'
 import { startDesktop } from '../desktop.ts'
 import { problem } from '../peer.ts'
@@ -312,6 +314,14 @@ t.test('a fault of the worker itself fails one session with words, and says the 
   const metrics = createMetrics({ service: 'rdp-worker' })
   const caller = new ControlPlane(clientOf('control-plane', controlPlane.peer.url))
   const resolverClient = clientOf('secret-resolver', resolver.peer.url)
+  const stores = await UploadStores.open({
+    dir: undefined,
+    workerId: worker.id,
+    maxBytes: 0,
+    reserveBytes: 0,
+    logger,
+  })
+  t.teardown(() => stores.wipeAll())
   const attachments = new Attachments({
     controlPlane: caller,
     audit: openAudit({ controlPlane: caller, logger, metrics }),
@@ -324,6 +334,7 @@ t.test('a fault of the worker itself fails one session with words, and says the 
     production: true,
     credSspMinimumVersion: 5,
     maxSessions: 1,
+    sessions: new Sessions(stores),
     landing: new Landing(),
     metrics: new WorkerMetrics(metrics),
     logger,

@@ -1,17 +1,9 @@
 import { CHANNEL_FLAG, ChannelReassembler, decodeChannelChunk, encodeChannelMessage } from '../channel-pdu.ts'
 import { encodeSendData } from '../mcs/domain.ts'
+import type { ChannelPacket } from './channel-packet.ts'
 import { DynamicChannels, MAX_DYNAMIC_MESSAGE_BYTES } from './dynamic-channels.ts'
 import type { RelayState } from './state.ts'
 import type { RelayDirection } from './types.ts'
-
-/** One Send Data PDU on the drdynvc channel. */
-export interface ChannelPacket {
-  readonly initiator: number
-  readonly channelId: number
-  readonly userData: Uint8Array
-  /** The whole slow-path PDU. */
-  readonly packet: Uint8Array
-}
 
 /** The drdynvc channel: chunks in, messages judged by `DynamicChannels`, chunks out. */
 export class DrdynvcChannel {
@@ -25,6 +17,7 @@ export class DrdynvcChannel {
     this.#dynamic = new DynamicChannels(
       name => state.allowsDynamic(name),
       name => state.refuseChannel('dynamic', name, 'server_to_client'),
+      () => state.refuseChannel('transport', 'udp', 'server_to_client'),
     )
   }
 

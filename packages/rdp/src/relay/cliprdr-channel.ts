@@ -1,0 +1,66 @@
+import { tryDecodeChannelChunk } from '../channel-pdu.ts'
+import { type ChannelPacket, type ChannelPlace, encodeChannelPackets } from './channel-packet.ts'
+import { Clipboard, type ClipboardPolicy } from './clipboard.ts'
+import type { RelayState } from './state.ts'
+import type { RelayDirection, RelayPolicy } from './types.ts'
+
+/** The MCS user of the server, as [MS-RDPBCGR] §4 shows it; used until the server has shown its own. */
+const SERVER_USER = 1002
+
+/** The cliprdr channel between client and target, with `Clipboard` in its middle. */
+export class CliprdrChannel {
+  readonly #state: RelayState
+  readonly #clipboard: Clipboard
+  #place: ChannelPlace = { initiator: SERVER_USER, channelId: 0, showsProtocol: false }
+
+  constructor(state: RelayState) {
+    this.#state = state
+    const { counters } = state
+    this.#clipboard = new Clipboard(
+      {
+        toClient: message => state.toClient(encodeChannelPackets('send_data_indication', this.#place, message)),
+        toServer: message =>
+          state.toServer(
+            encodeChannelPackets('send_data_request', { ...this.#place, initiator: state.userId }, message),
+          ),
+        withheld: (direction, code) => state.withhold('cliprdr', direction, code),
+        passed: (direction, bytes) => {
+          state.activity++
+          if (direction === 'client_to_server') {
+            counters.clipboardToServer++
+            counters.clipboardToServerBytes += bytes
+          } else {
+            counters.clipboardToClient++
+            counters.clipboardToClientBytes += bytes
+          }
+        },
+      },
+      clipboardPolicyOf(state.policy),
+    )
+  }
+
+  get bufferedBytes(): number {
+    return this.#clipboard.bufferedBytes
+  }
+
+  push(direction: RelayDirection, { initiator, channelId, userData, showsProtocol }: ChannelPacket): void {
+    const fromServer = direction === 'server_to_client'
+    this.#place = { initiator: fromServer ? initiator : this.#place.initiator, channelId, showsProtocol }
+    const chunk = tryDecodeChannelChunk(userData)
+    if (chunk === undefined) this.#state.withhold('cliprdr', direction, 'ERR_CLIPBOARD_MALFORMED')
+    else if (fromServer) this.#clipboard.fromServer(chunk)
+    else this.#clipboard.fromClient(chunk)
+  }
+
+  policyChanged(): void {
+    this.#clipboard.setPolicy(clipboardPolicyOf(this.#state.policy))
+  }
+}
+
+function clipboardPolicyOf({ channels, clipboardBytes }: RelayPolicy): ClipboardPolicy {
+  return {
+    clientToServer: channels.has('clipboard_client_to_server'),
+    serverToClient: channels.has('clipboard_server_to_client'),
+    maxBytes: clipboardBytes,
+  }
+}

@@ -1,0 +1,57 @@
+import type { SessionUploads } from '../uploads/session-uploads.ts'
+import type { UploadStores } from '../uploads/stores.ts'
+
+/** Most sessions that a worker remembers beside the attached ones; the oldest goes first, with its files. */
+const MAX_SESSIONS = 10_000
+
+/** What lives on this worker as long as a session does, over all its attachments. */
+export class LiveSession {
+  readonly uploads: SessionUploads
+  readonly #told = new Set<string>()
+
+  constructor(uploads: SessionUploads) {
+    this.uploads = uploads
+  }
+
+  /** True the first time that something is to be told of this session. */
+  isNews(what: string): boolean {
+    if (this.#told.has(what)) return false
+    this.#told.add(what)
+    return true
+  }
+}
+
+/** The sessions that this worker knows, from their first attachment here until the source of truth says that they are over. */
+export class Sessions {
+  readonly #stores: UploadStores
+  readonly #sessions = new Map<string, LiveSession>()
+
+  constructor(stores: UploadStores) {
+    this.#stores = stores
+  }
+
+  of(sessionId: string): LiveSession {
+    const known = this.#sessions.get(sessionId)
+    if (known !== undefined) return known
+    const oldest = this.#sessions.keys().next().value
+    if (this.#sessions.size >= MAX_SESSIONS && oldest !== undefined) void this.forget(oldest)
+    const session = new LiveSession(this.#stores.of(sessionId))
+    this.#sessions.set(sessionId, session)
+    return session
+  }
+
+  ids(): string[] {
+    return [...this.#sessions.keys()]
+  }
+
+  /** The session is over: what it uploaded is gone once this resolves. */
+  async forget(sessionId: string): Promise<void> {
+    this.#sessions.delete(sessionId)
+    await this.#stores.wipe(sessionId)
+  }
+
+  async forgetAll(): Promise<void> {
+    this.#sessions.clear()
+    await this.#stores.wipeAll()
+  }
+}
