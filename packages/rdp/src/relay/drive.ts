@@ -1,18 +1,12 @@
 import type { ChannelChunk } from '../channel-pdu.ts'
 import { WireError } from '../errors.ts'
-import {
-  encodeClientAnnounceReply,
-  encodeClientCapabilities,
-  encodeClientName,
-  encodeDeviceListAnnounce,
-  encodeDeviceListRemove,
-} from '../rdpdr/client-messages.ts'
+import { ClientSequence } from '../rdpdr/client-sequence.ts'
 import { encodeBufferCompletion, encodeCreateCompletion, encodeEmptyCompletion } from '../rdpdr/io-completion.ts'
 import { type IoRequest, type IoRequestHeader, IRP_MJ, readIoRequest } from '../rdpdr/io-request.ts'
 import { MessageInbox } from '../rdpdr/message-inbox.ts'
 import { NT_STATUS } from '../rdpdr/nt-status.ts'
 import { ReadQueue } from '../rdpdr/read-queue.ts'
-import { decodeRdpdrServerMessage, EXTENDED_PDU, type RdpdrServerMessage } from '../rdpdr/server-messages.ts'
+import { decodeRdpdrServerMessage, type RdpdrServerMessage } from '../rdpdr/server-messages.ts'
 import { type QueryResult, Volume } from '../rdpdr/volume.ts'
 import type { DriveFiles, RelayDirection, WithheldCode } from './types.ts'
 
@@ -32,8 +26,6 @@ export interface DrivePort {
 
 /** The name of the drive. ASCII, since the target reads bytes. */
 export const DRIVE_NAME = 'RAP_Transfers'
-/** What a target is told of the client's name: nothing of this machine. */
-const COMPUTER_NAME = 'RAP'
 const DEVICE_ID = 1
 /** 64 KiB bounds one message of the target. Only a write, which is refused in any case, is longer. */
 const MAX_MESSAGE_BYTES = 65_536
@@ -56,6 +48,8 @@ interface Reading {
   readonly header: IoRequestHeader
   readonly length: number
   answer?: Uint8Array
+  /** Bytes of the file in the answer. */
+  passes: number
 }
 
 /**
@@ -68,19 +62,10 @@ interface Reading {
 export class Drive {
   readonly #port: DrivePort
   readonly #files: DriveFiles
+  readonly #sequence: ClientSequence
   readonly #volume: Volume
   readonly #inbox = new MessageInbox(MAX_MESSAGE_BYTES)
   #isClosed = false
-
-  // The sequence, which a Server Announce begins anew.
-  #isAnnounced = false
-  #hasCapabilities = false
-  #isConfirmed = false
-  #isLoggedOn = false
-  #serverFlags = 0
-  #isListed = false
-  #awaitsReply = false
-  #isMounted = false
 
   /** Requests that came while the way was not clear, in order. */
   #waiting: PendingRequest[] = []
@@ -91,6 +76,7 @@ export class Drive {
   constructor(port: DrivePort, files: DriveFiles) {
     this.#port = port
     this.#files = files
+    this.#sequence = new ClientSequence(port, { id: DEVICE_ID, name: DRIVE_NAME })
     this.#volume = new Volume(DRIVE_NAME, files)
   }
 
@@ -128,10 +114,8 @@ export class Drive {
     if (this.#isClosed) return
     this.#isClosed = true
     for (const header of this.#takePending()) this.#complete(header, NT_STATUS.DEVICE_REMOVED)
-    if (this.#isListed && (this.#serverFlags & EXTENDED_PDU.DEVICE_REMOVE) !== 0) {
-      this.#port.toServer(encodeDeviceListRemove(DEVICE_ID))
-    }
-    this.#unmount()
+    this.#volume.closeAll()
+    this.#sequence.remove()
   }
 
   get #pending(): number {
@@ -140,75 +124,15 @@ export class Drive {
 
   #message(bytes: Uint8Array): void {
     const message = orUndefined(() => decodeRdpdrServerMessage(bytes))
-    if (message === undefined) this.#malformed()
-    else if (message.type === 'server_announce') this.#begin(message.clientId)
-    else if (!this.#isAnnounced) this.#malformed()
-    else if (message.type === 'io_request') this.#ioRequest(message)
-    else this.#initialize(message)
-  }
-
-  /** Spec: [MS-RDPEFS] §3.2.5.1.2: the sequence begins, and what was before is forgotten by the server. */
-  #begin(clientId: number): void {
-    this.#takePending()
-    this.#unmount()
-    this.#isAnnounced = true
-    this.#hasCapabilities = false
-    this.#isConfirmed = false
-    this.#isLoggedOn = false
-    this.#serverFlags = 0
-    this.#port.toServer(encodeClientAnnounceReply(clientId))
-    this.#port.toServer(encodeClientName(COMPUTER_NAME))
-  }
-
-  #initialize(message: Exclude<RdpdrServerMessage, { type: 'server_announce' | 'io_request' }>): void {
-    switch (message.type) {
-      case 'capability_request':
-        this.#serverFlags = message.extendedPdu
-        this.#hasCapabilities = true
-        this.#port.toServer(encodeClientCapabilities())
-        break
-      case 'client_id_confirm':
-        this.#isConfirmed = true
-        break
-      case 'user_logged_on':
-        this.#isLoggedOn = true
-        break
-      case 'device_reply':
-        this.#deviceReply(message.deviceId, message.resultCode)
-        return
-    }
-    this.#announceDevice()
-  }
-
-  /**
-   * Once the capabilities are exchanged, the client is confirmed, and the user is logged on where the server tells of it.
-   * Windows tells of the logon last, xrdp before everything else.
-   */
-  #announceDevice(): void {
-    const awaitsLogon = (this.#serverFlags & EXTENDED_PDU.USER_LOGGEDON) !== 0 && !this.#isLoggedOn
-    if (this.#isClosed || this.#isListed || !this.#hasCapabilities || !this.#isConfirmed || awaitsLogon) return
-    this.#isListed = true
-    this.#awaitsReply = true
-    this.#port.toServer(encodeDeviceListAnnounce(DEVICE_ID, DRIVE_NAME))
-  }
-
-  #deviceReply(deviceId: number, resultCode: number): void {
-    if (deviceId !== DEVICE_ID || !this.#awaitsReply) {
-      this.#malformed()
+    if (message?.type === 'io_request') {
+      this.#ioRequest(message)
       return
     }
-    this.#awaitsReply = false
-    this.#isMounted = resultCode === NT_STATUS.SUCCESS
-    this.#port.mounted(this.#isMounted)
-  }
-
-  #unmount(): void {
-    this.#volume.closeAll()
-    this.#isListed = false
-    this.#awaitsReply = false
-    if (!this.#isMounted) return
-    this.#isMounted = false
-    this.#port.mounted(false)
+    if (message?.type === 'server_announce') {
+      this.#takePending()
+      this.#volume.closeAll()
+    }
+    if (message === undefined || !this.#sequence.take(message)) this.#malformed()
   }
 
   #ioRequest({ header, reader }: RdpdrServerMessage & { type: 'io_request' }): void {
@@ -223,7 +147,7 @@ export class Drive {
   /** A message that was not kept: a write is refused as every write, and nothing else is as long. */
   #oversized(head: Uint8Array): void {
     const message = orUndefined(() => decodeRdpdrServerMessage(head))
-    if (message?.type !== 'io_request' || !this.#isAnnounced) this.#malformed()
+    if (message?.type !== 'io_request') this.#malformed()
     else if (this.#isOurs(message.header)) {
       const { header } = message
       if (header.majorFunction === IRP_MJ.WRITE) this.#perform(header, { type: 'write' })
@@ -233,11 +157,11 @@ export class Drive {
 
   /** Spec: [MS-RDPEFS] §3.1.5.2: a request for a device that was never announced is ignored. */
   #isOurs(header: IoRequestHeader): boolean {
-    if (header.deviceId === DEVICE_ID && this.#isClosed) {
+    if (header.deviceId === DEVICE_ID && this.#isClosed && this.#sequence.isAnnounced) {
       this.#complete(header, NT_STATUS.DEVICE_REMOVED)
       return false
     }
-    if (header.deviceId === DEVICE_ID && this.#isListed) return true
+    if (header.deviceId === DEVICE_ID && this.#sequence.isListed) return true
     this.#malformed()
     return false
   }
@@ -325,7 +249,7 @@ export class Drive {
       if (typeof plan === 'number') this.#complete(header, plan)
       else if (plan.length === 0) this.#complete(header, NT_STATUS.SUCCESS)
       else {
-        const reading: Reading = { header, length: plan.length }
+        const reading: Reading = { header, length: plan.length, passes: 0 }
         this.#reading = reading
         this.#files.read(plan.file, plan.offset, plan.length, bytes => this.#hasRead(reading, bytes))
       }
@@ -335,8 +259,9 @@ export class Drive {
   #hasRead(reading: Reading, bytes: Uint8Array | undefined): void {
     // Closed in the meantime, or told twice.
     if (this.#reading !== reading || reading.answer !== undefined) return
+    reading.passes = bytes?.length === reading.length ? reading.length : 0
     reading.answer =
-      bytes?.length === reading.length
+      bytes !== undefined && reading.passes > 0
         ? encodeBufferCompletion(reading.header, bytes)
         : encodeEmptyCompletion(reading.header, NT_STATUS.UNEXPECTED_IO_ERROR)
     this.#sendAnswer()
@@ -349,7 +274,7 @@ export class Drive {
     if (reading?.answer === undefined || !this.#port.isClear()) return
     this.#reading = undefined
     this.#port.toServer(reading.answer)
-    if (reading.answer.length > reading.length) this.#port.passed(reading.length)
+    if (reading.passes > 0) this.#port.passed(reading.passes)
   }
 
   #answer(header: IoRequestHeader, result: QueryResult): void {
