@@ -2,7 +2,7 @@ import fc from 'fast-check'
 import t from 'tap'
 import { CB, encodeCliprdrPdu } from '../../src/cliprdr/pdu.ts'
 import type { ClipboardPolicy } from '../../src/relay/clipboard.ts'
-import { concat, utf16le, vector } from '../helper.ts'
+import { concat, contains, utf16le, vector } from '../helper.ts'
 import {
   ClipboardHarness,
   type ClipboardSide,
@@ -29,7 +29,7 @@ type Step =
   | { readonly policy: ClipboardPolicy }
 
 const side = fc.constantFrom<ClipboardSide>('client', 'server')
-const words = fc.string({ unit: 'binary', maxLength: 40 })
+const words = fc.string({ unit: 'binary', maxLength: 20 })
 const anyData = fc.uint8Array({ maxLength: 60 })
 const sound = fc.oneof(
   fc.constantFrom(
@@ -98,7 +98,7 @@ const steps = fc
 
 /** What the rule promises, kept beside it from the bytes that came and those that left. */
 class Watch {
-  readonly #said = { client: new Uint8Array(0), server: new Uint8Array(0) }
+  readonly #said: Record<ClipboardSide, Uint8Array> = { client: new Uint8Array(0), server: new Uint8Array(0) }
   readonly #open = { client: 0, server: 0 }
   policy: ClipboardPolicy
 
@@ -132,8 +132,8 @@ class Watch {
     if (!allowed) throw new Error('a text in a direction that is off')
     if (this.#open[from]-- < 1) throw new Error('a text that nobody asked for')
     if (sent.length > this.policy.maxBytes) throw new Error('a text that is too long')
-    const isRepaired = Buffer.from(sent).includes(utf16le('\ufffd'))
-    if (!isRepaired && !Buffer.from(this.#said[from]).includes(sent)) throw new Error('a text that nobody said')
+    const isRepaired = contains(sent, utf16le('\ufffd'))
+    if (!isRepaired && !contains(this.#said[from], sent)) throw new Error('a text that nobody said')
   }
 }
 
@@ -142,7 +142,8 @@ t.test('whatever comes, only text leaves that was asked for, and the next paste 
   fc.assert(
     fc.property(steps, fc.boolean(), fc.boolean(), (list, clientToServer, serverToClient) => {
       const policy = { clientToServer, serverToClient, maxBytes: MAX_BYTES }
-      const it = new ClipboardHarness(policy)
+      const it = new ClipboardHarness(policy).ready()
+      it.sent.length = 0
       const watch = new Watch(policy)
       for (const step of list) {
         if ('policy' in step) {
@@ -168,7 +169,7 @@ t.test('whatever comes, only text leaves that was asked for, and the next paste 
     }),
     { numRuns: 3000 },
   )
-  t.ok(texts > 1000, `${texts} texts went through`)
+  t.ok(texts > 500, `${texts} texts went through`)
 })
 
 t.test('each request has one answer, whatever the owner does', async t => {
