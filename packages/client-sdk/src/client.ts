@@ -8,6 +8,7 @@ import { Identities, JoinTokens, Workers } from './identities.ts'
 import { MasterKeys, Rewraps } from './master-keys.ts'
 import type { Me } from './model.ts'
 import { PlatformCa } from './platform-ca.ts'
+import { Policies } from './policies.ts'
 import { Organizations, Resources } from './resources.ts'
 import { Sessions } from './sessions.ts'
 import { SigningKeys } from './signing-keys.ts'
@@ -43,6 +44,7 @@ export interface RapClient {
   readonly organizations: Organizations
   readonly resources: Resources
   readonly sessions: Sessions
+  readonly policies: Policies
   /** For owners of the platform, as all that follow. */
   readonly masterKeys: MasterKeys
   readonly rewraps: Rewraps
@@ -86,6 +88,7 @@ export function createRapClient(options: RapClientOptions): RapClient {
     organizations: new Organizations(account),
     resources: new Resources(account),
     sessions: new Sessions(context),
+    policies: new Policies(account),
     masterKeys: new MasterKeys(context),
     rewraps: new Rewraps(context),
     workers: new Workers(context),

@@ -13,9 +13,17 @@ export interface Timeouts {
   readonly openMs: number
   /** From the bind to its answer. */
   readonly bindMs: number
+  /** How long a worker that owes an answer about transfers may be silent; a cut network says nothing by itself. */
+  readonly silenceMs: number
 }
 
-export const DEFAULT_TIMEOUTS: Timeouts = { requestMs: 10_000, startMs: 30_000, openMs: 4_000, bindMs: 12_000 }
+export const DEFAULT_TIMEOUTS: Timeouts = {
+  requestMs: 10_000,
+  startMs: 30_000,
+  openMs: 4_000,
+  bindMs: 12_000,
+  silenceMs: 30_000,
+}
 
 /** What the parts of one client share. */
 export interface ClientContext {

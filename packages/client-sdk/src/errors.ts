@@ -14,6 +14,8 @@ export type RapClientErrorCode =
   | 'ERR_DATA_PLANE_CLOSED'
   | 'ERR_DATA_PLANE_PROTOCOL'
   | 'ERR_DATA_PLANE_OVERRUN'
+  | 'ERR_CHANNEL_NOT_ALLOWED'
+  | 'ERR_FILE_UNREADABLE'
 
 /** Facts of an error beside its code. */
 export interface RapErrorFacts {

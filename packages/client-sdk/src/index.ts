@@ -1,3 +1,19 @@
+export { extensionOf, type Transfer, UPLOAD_REFUSALS, type UploadRefusal } from '@rap/data-plane-protocol'
+export {
+  CHANNEL_WORDS,
+  CHANNELS,
+  type Channel,
+  type ChannelDecision,
+  DEFAULT_LIMITS,
+  type DecidedBy,
+  explainChannel,
+  LIMIT_NAMES,
+  LIMITS,
+  type LimitName,
+  PolicyDocument,
+  PolicyLimits,
+  SessionLimits,
+} from '@rap/session-policy'
 export type { LoginOptions } from './account.ts'
 export type { CloseInfo } from './bind.ts'
 export type { FirstTrustBundle } from './bundle-line.ts'
@@ -53,10 +69,28 @@ export type {
 export type { PageOptions } from './page.ts'
 export type { TrustStore } from './platform/types.ts'
 export type { CaGeneration, PlatformCa, PlatformCaStatus, PublishedBundle, StepOptions } from './platform-ca.ts'
+export type {
+  EffectivePolicyAnswer,
+  Grant,
+  Grants,
+  Policies,
+  Policy,
+  PolicyChange,
+  PutPolicyOptions,
+  StoredPolicy,
+} from './policies.ts'
 export type { RdpConnection } from './rdp-connection.ts'
 export type { NewResource, Organizations, ResourceChange, ResourceFilter, Resources } from './resources.ts'
 export type { ResourceSecret } from './sealing.ts'
-export type { AttachOptions, ConnectOptions, Display, PathOptions, RdCleanPathTarget, Session } from './session.ts'
+export type {
+  AttachOptions,
+  ConnectOptions,
+  Display,
+  PathOptions,
+  RdCleanPathTarget,
+  Session,
+  TransfersOptions,
+} from './session.ts'
 export type { SessionEvent } from './session-events.ts'
 export type { SessionFilter, Sessions, StartOptions } from './sessions.ts'
 export type { SigningKey, SigningKeyList, SigningKeys } from './signing-keys.ts'
@@ -72,6 +106,9 @@ export type {
 } from './target-identity.ts'
 export type { Trace, TraceRecord } from './trace.ts'
 export type { TraceStep } from './trace-step.ts'
+export type { UploadSource } from './transfers/source.ts'
+export type { ConnectionPolicy, TransferEvent, TransferNotice, Transfers } from './transfers/transfers.ts'
+export type { UploadOptions } from './transfers/upload.ts'
 export type { TrustOptions } from './trust.ts'
 export { fileTrustStore, openTrustBundles, type TrustBundles, type TrustBundlesOptions } from './trust-bundles.ts'
 export { allow_insecure_direct_data_plane_tls_for_smoke } from './unsafe.ts'

@@ -1,8 +1,9 @@
+import { SessionLimits } from '@rap/session-policy'
 import { type Static, Type } from '@sinclair/typebox'
 
-const Id = Type.String({ pattern: '^[0-9a-fA-F-]{36}$' })
-const Time = Type.String({ maxLength: 40 })
-const Name = Type.String({ maxLength: 256 })
+export const Id = Type.String({ pattern: '^[0-9a-fA-F-]{36}$' })
+export const Time = Type.String({ maxLength: 40 })
+export const Name = Type.String({ maxLength: 256 })
 const Text = Type.String({ maxLength: 2000 })
 /** Two tokens are opaque to us; the bound keeps a wrong server from filling our memory. */
 const Token = Type.String({ minLength: 1, maxLength: 8192, pattern: '^[\\x21-\\x7e]+$' })
@@ -123,15 +124,10 @@ export const SessionRecord = Type.Object({
   created_at: Time,
   updated_at: Time,
   ended_at: nullable(Time),
+  /** When its time is over by policy; null without a limit. */
+  ends_at: nullable(Time),
 })
 export type SessionRecord = Static<typeof SessionRecord>
-
-/** A session by itself is answered with its newest attachment. */
-export const SessionWithAttachment = Type.Composite([
-  SessionRecord,
-  Type.Object({ attachment: nullable(Type.Object({ id: Id, state: Name })) }),
-])
-export type SessionWithAttachment = Static<typeof SessionWithAttachment>
 
 export const Attachment = Type.Object({
   id: Id,
@@ -140,9 +136,18 @@ export const Attachment = Type.Object({
   ordinal: Type.Integer({ minimum: 0 }),
   worker_id: Id,
   state: Name,
+  /** What is left of the channels that it began with; a policy that is narrowed takes more away. */
   allowed_channels: Type.Array(Type.String({ maxLength: 40 }), { maxItems: 8 }),
+  limits: SessionLimits,
+  session_ends_at: nullable(Time),
+  /** Why it was closed. */
+  reason: Type.Optional(nullable(Name)),
 })
 export type Attachment = Static<typeof Attachment>
+
+/** A session by itself is answered with its newest attachment. */
+export const SessionWithAttachment = Type.Composite([SessionRecord, Type.Object({ attachment: nullable(Attachment) })])
+export type SessionWithAttachment = Static<typeof SessionWithAttachment>
 
 /** Candidates are looked at one by one, so that one of a kind this client does not know spoils no other. */
 export const DataPlane = Type.Object({

@@ -1,4 +1,5 @@
 import type { BoundMessage, ClosingMessage } from '@rap/data-plane-protocol'
+import { isSideChannel } from '@rap/session-policy'
 import { decodeBase64, encodeBase64 } from './base64.ts'
 import { type BoundSocket, type CloseInfo, closeInfoOf, errorOfClose, serverMessageOf } from './bind.ts'
 import type { PathName } from './candidates.ts'
@@ -40,6 +41,8 @@ export function rdpConnectionOf(boundSocket: BoundSocket, options: RdpConnection
   const { socket, bound, reader, writer } = boundSocket
   let closingMessage: ClosingMessage | undefined
   let closing: Promise<CloseInfo> | undefined
+  // What is said on them is for `Transfers`, which has a connection of its own.
+  const hasSideChannels = bound.allowed_channels.some(isSideChannel)
   const closed = socket.closed.then(close => {
     const info = closeInfoOf(close, closingMessage)
     // The worker's own word for an end that the client asked for.
@@ -62,7 +65,8 @@ export function rdpConnectionOf(boundSocket: BoundSocket, options: RdpConnection
       if (message instanceof Uint8Array && bound.runtime_transport === 'binary_v1') return message
       if (message instanceof Uint8Array || message.type === 'bound') throw outOfPlace()
       if (message.type === 'closing') closingMessage = message
-      else if (bound.runtime_transport === 'json_v1') return decodeBase64(message.data)
+      else if (message.type !== 'rdp' && hasSideChannels) continue
+      else if (message.type === 'rdp' && bound.runtime_transport === 'json_v1') return decodeBase64(message.data)
       else throw outOfPlace()
     }
   }

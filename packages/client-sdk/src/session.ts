@@ -6,7 +6,8 @@ import {
   PROTOCOL_VERSION,
   type RuntimeTransport,
 } from '@rap/data-plane-protocol'
-import { BindLostError, bindSocket } from './bind.ts'
+import { isSideChannel, SIDE_CHANNELS } from '@rap/session-policy'
+import { BindLostError, type BoundSocket, bindSocket } from './bind.ts'
 import {
   type DialOptions,
   dial,
@@ -20,13 +21,15 @@ import {
 } from './candidates.ts'
 import type { ClientContext } from './context.ts'
 import { makeProof, type SessionKey } from './dpop.ts'
+import { RapError } from './errors.ts'
 import { buildPath, type HttpAnswer } from './http.ts'
-import { type Attachment, FreshToken, SessionRecord, StartedSession } from './model.ts'
+import { type Attachment, FreshToken, SessionRecord, SessionWithAttachment, StartedSession } from './model.ts'
 import { type RdpConnection, rdpConnectionOf } from './rdp-connection.ts'
 import { type SessionEvent, sessionEvents } from './session-events.ts'
 import { checked } from './shape.ts'
 import { clockOffsetMs, type Grant, TokenSource } from './token-source.ts'
 import { Trace } from './trace.ts'
+import { SessionTransfers, type Transfers } from './transfers/transfers.ts'
 
 /** Size of the desktop, in pixels. */
 export interface Display {
@@ -43,8 +46,13 @@ export interface PathOptions {
 export interface ConnectOptions extends PathOptions {
   /** Default `binary_v1`. */
   readonly transport?: 'binary_v1' | 'json_v1'
-  /** Channels to bind with; default: all that the attachment allows. */
+  /** Channels to bind with; default: those of the attachment that are inside RDP, so that `transfers()` can have the others. */
   readonly channels?: readonly string[]
+}
+
+export interface TransfersOptions extends PathOptions {
+  /** How long a lost connection is looked for before its uploads fail, in milliseconds; default: ten minutes. */
+  readonly retryForMs?: number
 }
 
 export interface AttachOptions {
@@ -62,6 +70,18 @@ export interface RdCleanPathTarget {
   /** Opaque name of the resource, not an address. */
   readonly destination: string
   readonly path: PathName
+  readonly trace: Trace
+}
+
+const RETRY_FOR_MS = 600_000
+
+/** Which channels to bind with, of those that are allowed. */
+type ChannelChoice = (allowed: readonly string[]) => string[]
+
+interface BindRequest {
+  readonly transport: 'binary_v1' | 'json_v1'
+  readonly path: PathChoice | undefined
+  readonly signal: AbortSignal | undefined
   readonly trace: Trace
 }
 
@@ -86,6 +106,7 @@ export class Session {
   readonly #tokens: TokenSource
   #record: SessionRecord
   #attachment: Attachment
+  readonly #transfers = new Set<SessionTransfers>()
 
   constructor(context: ClientContext, key: SessionKey, { started, grant }: { started: StartedSession; grant: Grant }) {
     this.id = started.session.id
@@ -122,18 +143,32 @@ export class Session {
     return sessionEvents(this.#context, this.id, options.signal)
   }
 
-  /** Closes the connection to the target; the desktop stays there and `attach` comes back to it. */
+  /** Closes the connection to the target, and the transfers; the desktop stays there and `attach` comes back to it. */
   async detach(): Promise<void> {
+    await this.#closeTransfers()
     await this.#command('detach')
   }
 
   /** Ends the session for good. */
   async terminate(): Promise<void> {
+    await this.#closeTransfers()
     await this.#command('terminate')
   }
 
-  /** Makes a new attachment to the same desktop; every token and connection of the older one is worth nothing from then on. */
-  async attach({ takeover, display }: AttachOptions = {}): Promise<void> {
+  /**
+   * Makes a new attachment to the same desktop; every token and connection of the older one is worth nothing from then on.
+   * Transfers of this session go on over the new one.
+   */
+  async attach(options: AttachOptions = {}): Promise<void> {
+    for (const transfers of this.#transfers) transfers.hold()
+    try {
+      await this.#attach(options)
+    } finally {
+      for (const transfers of this.#transfers) transfers.release()
+    }
+  }
+
+  async #attach({ takeover, display }: AttachOptions): Promise<void> {
     const answer = await this.#context.account.call({
       method: 'POST',
       path: buildPath('/v1/sessions', [this.id, 'attachments']),
@@ -177,44 +212,111 @@ export class Session {
    * Binds and gives the RDP byte stream.
    *
    * A candidate whose TLS or network fails is followed by the next one. A refusal is final: it throws RapError with the
-   * refusal's code. RapPathError says that no candidate led anywhere.
+   * refusal's code. RapPathError says that no candidate led anywhere. Where the policy was narrowed meanwhile it binds with
+   * what is left of the channels.
    */
   async connect(options: ConnectOptions = {}): Promise<RdpConnection> {
-    const { transport = 'binary_v1', signal } = options
+    const { transport = 'binary_v1', path, signal } = options
     const trace = this.#trace()
-    for (const usable of this.#rank(transport, options.path, trace)) {
-      const connection = await this.#tryConnect(usable, { ...options, transport, signal }, trace)
-      if (connection !== undefined) return connection
+    const choice: ChannelChoice = allowed => [...(options.channels ?? allowed.filter(name => !isSideChannel(name)))]
+    const { boundSocket, usable } = await this.#bind(choice, { transport, path, signal, trace })
+    return rdpConnectionOf(boundSocket, { path: usable.path, url: usable.candidate.url, trace })
+  }
+
+  /**
+   * Opens the connection for uploads into RAP_Transfers and for notices, beside the one that carries the desktop. What is opened
+   * again by somebody else takes these channels away, with ERR_SESSION_CHANNELS_BOUND_AGAIN. Throws as `connect` does, and
+   * ERR_CHANNEL_NOT_ALLOWED where the policy has neither `file_upload` nor `events`.
+   */
+  async transfers({ path, signal, retryForMs = RETRY_FOR_MS }: TransfersOptions = {}): Promise<Transfers> {
+    const { platform, timeouts } = this.#context
+    const sides: ChannelChoice = allowed => SIDE_CHANNELS.filter(name => allowed.includes(name))
+    const transfers = await SessionTransfers.open(
+      {
+        bind: async given => {
+          const trace = this.#trace()
+          return (await this.#bind(sides, { transport: 'binary_v1', path, signal: given, trace })).boundSocket
+        },
+        newSha256: () => platform.newSha256(),
+        timeoutMs: timeouts.bindMs,
+        silenceMs: timeouts.silenceMs,
+        retryForMs,
+        sessionId: this.id,
+      },
+      signal,
+    )
+    this.#transfers.add(transfers)
+    transfers.closed.then(() => this.#transfers.delete(transfers))
+    return transfers
+  }
+
+  /** Binds with the channels that are chosen; after a refusal for them once more with what the policy has left. */
+  async #bind(
+    choice: ChannelChoice,
+    request: BindRequest,
+  ): Promise<{ boundSocket: BoundSocket; usable: UsableCandidate }> {
+    const channels = choice(this.#attachment.allowed_channels)
+    try {
+      return await this.#bindWith(channels, request)
+    } catch (error) {
+      if (!(error instanceof RapError) || error.code !== 'ERR_BIND_CHANNELS_NOT_ALLOWED') throw error
+      const before = this.#attachment.allowed_channels
+      await this.#refreshAttachment()
+      const now = this.#attachment.allowed_channels
+      const left = channels.filter(name => now.includes(name))
+      // Whoever asks for more than there ever was is told so.
+      const askedTooMuch =
+        left.length < channels.length && !channels.some(name => before.includes(name) && !now.includes(name))
+      if (left.length === 0 || askedTooMuch) throw error
+      this.#tokens.discard()
+      return await this.#bindWith(left, request)
+    }
+  }
+
+  async #bindWith(
+    channels: string[],
+    request: BindRequest,
+  ): Promise<{ boundSocket: BoundSocket; usable: UsableCandidate }> {
+    if (channels.length === 0) {
+      throw new RapError('ERR_CHANNEL_NOT_ALLOWED', 'no channel that is allowed was asked for', {
+        detail: 'The policy allows nothing of what this connection is for.',
+        remedy: 'Ask your administrator.',
+        sessionId: this.id,
+      })
+    }
+    const { transport, path, trace } = request
+    for (const usable of this.#rank(transport, path, trace)) {
+      const boundSocket = await this.#tryBind(usable, channels, request)
+      if (boundSocket !== undefined) return { boundSocket, usable }
     }
     throw new RapPathError('ERR_NO_PATH', 'no candidate can be reached', trace)
   }
 
-  async #tryConnect(
-    usable: UsableCandidate,
-    options: { transport: 'binary_v1' | 'json_v1'; channels?: readonly string[]; signal?: AbortSignal | undefined },
-    trace: Trace,
-  ): Promise<RdpConnection | undefined> {
-    const { candidate, path } = usable
-    const dialled = await dial(usable, this.#dialOptions(options.signal), trace)
+  async #tryBind(
+    { candidate, ...usable }: UsableCandidate,
+    channels: string[],
+    { transport, signal, trace }: BindRequest,
+  ): Promise<BoundSocket | undefined> {
+    const dialled = await dial({ candidate, ...usable }, this.#dialOptions(signal), trace)
     if (dialled === undefined) return undefined
     const { socket, opened } = dialled
     trace.add({ ...placeOf(candidate), event: 'opened', ...opened })
     try {
       const { token, proof } = await this.#tokenAndProof(candidate.url)
-      const bound = await bindSocket(
+      const boundSocket = await bindSocket(
         socket,
         {
           type: 'bind',
           protocol_version: PROTOCOL_VERSION,
-          runtime_transport: options.transport,
+          runtime_transport: transport,
           token,
           proof,
-          channels: [...(options.channels ?? this.#attachment.allowed_channels)],
+          channels,
         },
-        { timeoutMs: this.#context.timeouts.bindMs, signal: options.signal },
+        { timeoutMs: this.#context.timeouts.bindMs, signal },
       )
       trace.add({ ...placeOf(candidate), event: 'bound', reason: 'ok' })
-      return rdpConnectionOf(bound, { path, url: candidate.url, trace })
+      return boundSocket
     } catch (error) {
       socket.abort()
       const reason = error instanceof BindLostError ? error.reason : (error as { code?: string }).code
@@ -244,6 +346,17 @@ export class Session {
       maxMessageBytes: MAX_MESSAGE_BYTES,
       signal,
     }
+  }
+
+  async #refreshAttachment(): Promise<void> {
+    const { body } = await this.#context.account.call({ method: 'GET', path: buildPath('/v1/sessions', [this.id]) })
+    const { attachment, ...record } = checked(SessionWithAttachment, body, 'a session')
+    this.#record = record
+    if (attachment !== null) this.#attachment = attachment
+  }
+
+  async #closeTransfers(): Promise<void> {
+    await Promise.all([...this.#transfers].map(transfers => transfers.close()))
   }
 
   #trace(): Trace {

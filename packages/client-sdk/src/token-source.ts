@@ -51,6 +51,11 @@ export class TokenSource {
     this.#used = false
   }
 
+  /** Makes the next token a fresh one, after a refusal of what is in this one. */
+  discard(): void {
+    this.#used = true
+  }
+
   /** A token for one bind. Throws RapError where the server refuses a fresh one. */
   async take(): Promise<string> {
     if (this.#used || this.#remainingMs() < MIN_REMAINING_MS) this.replace(await this.#mint())

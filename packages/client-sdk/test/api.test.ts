@@ -216,6 +216,7 @@ t.test('events are followed over the end of a stream, until the session is over'
       created_at: at,
       updated_at: at,
       ended_at: null,
+      ends_at: null,
     }
     return `event: session\ndata: ${JSON.stringify({ session, attachment: null })}\n\n`
   }

@@ -10,6 +10,7 @@ import type { AddressInfo, Server } from 'node:net'
 import type { Candidate } from '@rap/candidate-metadata'
 import { DATA_PLANE_PATH } from '@rap/data-plane-protocol'
 import { type Authority, createAuthority, type IssuedCertificate, issueCertificate } from '@rap/pki'
+import { DEFAULT_LIMITS } from '@rap/session-policy'
 import { waitFor } from '@rap/testkit'
 import { type WebSocket, WebSocketServer } from 'ws'
 
@@ -156,6 +157,8 @@ export interface ScriptedRequest {
 
 export interface ControlPlaneScript {
   readonly candidates: unknown[]
+  /** What the attachment allows; default display and input. */
+  channels?: readonly string[]
   /** Seconds until a token ends; default 60. */
   tokenSeconds?: number
   /** Answers a request itself when it returns true. */
@@ -182,20 +185,20 @@ export async function scriptedControlPlane(t: Teardown, script: ControlPlaneScri
     created_at: new Date().toISOString(),
     updated_at: new Date().toISOString(),
     ended_at: null,
+    ends_at: null,
     a_newer_member: { is: 'ignored' },
   }
-  const started = () => ({
-    session,
-    attachment: {
-      id: ATTACHMENT_ID,
-      session_id: SESSION_ID,
-      ordinal: 1,
-      worker_id: WORKER_ID,
-      state: 'ready',
-      allowed_channels: ['display', 'input'],
-    },
-    data_plane: grant(),
+  const attachment = () => ({
+    id: ATTACHMENT_ID,
+    session_id: SESSION_ID,
+    ordinal: 1,
+    worker_id: WORKER_ID,
+    state: 'ready',
+    allowed_channels: script.channels ?? ['display', 'input'],
+    limits: DEFAULT_LIMITS,
+    session_ends_at: null,
   })
+  const started = () => ({ session, attachment: attachment(), data_plane: grant() })
   const user = { id: USER_ID, email: 'a@example.com', display_name: 'A', platform_role: null }
   const login = () => ({
     access_token: `rap_at_${randomUUID()}`,
@@ -210,7 +213,7 @@ export async function scriptedControlPlane(t: Teardown, script: ControlPlaneScri
     'POST /v1/auth/logout': () => undefined,
     'GET /v1/me': () => ({ user, memberships: [] }),
     'POST /v1/sessions': started,
-    [`GET /v1/sessions/${SESSION_ID}`]: () => session,
+    [`GET /v1/sessions/${SESSION_ID}`]: () => ({ ...session, attachment: attachment() }),
     [`POST /v1/sessions/${SESSION_ID}/data-plane-token`]: () => ({ data_plane: grant() }),
     [`POST /v1/sessions/${SESSION_ID}/attachments`]: started,
     [`POST /v1/sessions/${SESSION_ID}/detach`]: () => session,

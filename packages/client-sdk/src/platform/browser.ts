@@ -1,3 +1,5 @@
+import { sha256 } from '@noble/hashes/sha2.js'
+import { bytesToHex } from '@noble/hashes/utils.js'
 import { type DataSocket, type OpenSocketOptions, type Platform, type SocketClose, SocketOpenError } from './types.ts'
 import { openSocketStream, webSocketStreamClass } from './web-socket-stream.ts'
 
@@ -122,6 +124,11 @@ export const platform: Platform = {
     if (name === 'TimeoutError') return { failure: 'timeout' }
     if (name === 'AbortError') return { failure: 'aborted' }
     return { failure: 'network' }
+  },
+  // WebCrypto digests whole buffers only.
+  newSha256() {
+    const hash = sha256.create()
+    return { update: bytes => void hash.update(bytes), hex: () => bytesToHex(hash.clone().digest()) }
   },
   bundles: undefined,
 }

@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto'
 import { type ConnectionOptions, getCACertificates } from 'node:tls'
 import { Agent, fetch as undiciFetch } from 'undici'
 import { type ClientOptions, WebSocket } from 'ws'
@@ -192,6 +193,10 @@ export const platform: Platform = {
     if (name === 'AbortError') return { failure: 'aborted' }
     const systemCode = codeOf(error)
     return { failure: failureOfCode(systemCode), systemCode }
+  },
+  newSha256() {
+    const hash = createHash('sha256')
+    return { update: bytes => void hash.update(bytes), hex: () => hash.copy().digest('hex') }
   },
   bundles: bundleTools,
 }

@@ -85,6 +85,13 @@ export class SocketOpenError extends Error {
   }
 }
 
+/** SHA-256 (FIPS 180-4) of bytes that come piece by piece. */
+export interface RunningSha256 {
+  update(bytes: Uint8Array): void
+  /** Of everything so far, lower-case hexadecimal; more may follow. */
+  hex(): string
+}
+
 /** What differs between Node and browsers. */
 export interface Platform {
   readonly name: 'node' | 'browser'
@@ -93,6 +100,7 @@ export interface Platform {
   makeFetch(more: () => readonly string[]): typeof fetch
   /** Sorts the reason of a failed fetch. */
   networkFailureOf(error: unknown): { failure: NetworkFailure; systemCode?: string | undefined }
+  newSha256(): RunningSha256
   /** Undefined where certificates are the user's business, as in a browser. */
   readonly bundles: BundleTools | undefined
 }
