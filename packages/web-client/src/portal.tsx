@@ -4,6 +4,7 @@ import { Redirect, Route, Switch } from 'wouter'
 import { useAuth } from './auth/auth.tsx'
 import { LoginPage } from './auth/login-page.tsx'
 import { KeysPage } from './keys/keys-page.tsx'
+import { OrganizationPolicyPage } from './policies/organization-policy-page.tsx'
 import { ResourcePage } from './resources/resource-page.tsx'
 import { ResourcesPage } from './resources/resources-page.tsx'
 import { TrustPage } from './trust/trust-page.tsx'
@@ -29,6 +30,9 @@ export function Portal() {
           <ResourcesPage />
         </Route>
         <Route path="/resources/:id">{({ id }) => <ResourcePage key={id} id={id} />}</Route>
+        <Route path="/policy">
+          <OrganizationPolicyPage />
+        </Route>
         <Route path="/secret-keys">
           <KeysPage />
         </Route>

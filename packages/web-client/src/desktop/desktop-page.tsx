@@ -1,5 +1,5 @@
-import { Box, Center, Loader, Stack, Text } from '@mantine/core'
-import { useDocumentTitle } from '@mantine/hooks'
+import { Box, Center, Loader, Stack, Text, VisuallyHidden } from '@mantine/core'
+import { useDisclosure, useDocumentTitle } from '@mantine/hooks'
 import type { Resource } from '@rap/client-sdk'
 import { useCallback, useEffect, useRef, useState } from 'react'
 import { useLocation } from 'wouter'
@@ -7,7 +7,13 @@ import { useAuth } from '../auth/auth.tsx'
 import { useLoad } from '../shell/use-load.ts'
 import { type DesktopState, type DesktopTarget, openDesktop, sizeOf } from './desktop-session.ts'
 import { EndedPanel } from './ended-panel.tsx'
+import { DropZone } from './files/drop-zone.tsx'
+import { FilesPanel } from './files/files-panel.tsx'
+import { useUploads } from './files/use-uploads.ts'
 import { SCREEN_SCALE } from './iron.ts'
+import { LimitNotice } from './policy/limit-notice.tsx'
+import { explained, useLivePolicy } from './policy/live-policy.ts'
+import { ViewOnly } from './policy/view-only.tsx'
 import { Toolbar } from './toolbar.tsx'
 
 /** How long the size of the page must rest before the desktop is asked to follow, in milliseconds. */
@@ -40,10 +46,30 @@ export default function DesktopPage({ resourceId, sessionId }: DesktopPageProps)
   const resource = useResource(state, resourceId)
   useDocumentTitle(`${resource?.name ?? 'Desktop'} · RAP`)
 
+  const connected = state.step === 'connected' ? state : undefined
+  const policy = useLivePolicy(connected?.session, connected?.side)
+  const sending = useUploads(connected?.side, policy)
+  const [filesOpened, files] = useDisclosure(false)
+  const mayUpload = policy?.channels.has('file_upload') === true
+
   const leave = useCallback(() => navigate('/'), [navigate])
   return (
     <Box ref={page} style={{ display: 'flex', flexDirection: 'column', height: '100dvh', background: '#101113' }}>
-      <Toolbar name={resource?.name ?? 'Desktop'} state={state} page={page} onLeave={leave} />
+      <Toolbar
+        name={resource?.name ?? 'Desktop'}
+        state={state}
+        policy={policy}
+        files={{
+          sending: sending.list.filter(({ state }) => state !== 'failed').length,
+          opened: filesOpened,
+          toggle: files.toggle,
+        }}
+        onLeave={leave}
+      />
+      <ViewOnly policy={policy} />
+      <VisuallyHidden role="status" aria-live="polite">
+        {sending.said}
+      </VisuallyHidden>
       <Box style={{ position: 'relative', flex: 1, minHeight: 0, overflow: 'hidden' }}>
         <Box
           ref={host}
@@ -60,6 +86,24 @@ export default function DesktopPage({ resourceId, sessionId }: DesktopPageProps)
             </Stack>
           </Center>
         )}
+        <LimitNotice side={connected?.side} host={host} />
+        {connected !== undefined && policy !== undefined && filesOpened && (
+          <FilesPanel side={connected.side} policy={policy} sending={sending} onClose={files.close} />
+        )}
+        <DropZone
+          page={page}
+          refusal={
+            policy === undefined
+              ? 'The desktop is not connected'
+              : mayUpload
+                ? undefined
+                : explained('file_upload', policy)
+          }
+          onDrop={dropped => {
+            sending.send(dropped)
+            if (dropped.files.length > 0) files.open()
+          }}
+        />
         {state.step === 'ended' && (
           <EndedPanel ending={state.ending} target={target} onOpen={setTarget} onLeave={leave} />
         )}

@@ -1,13 +1,10 @@
-import {
-  type RapClient,
-  RapPathError,
-  type RdCleanPathTarget,
-  type Session,
-  type SessionWithAttachment,
-  type Trace,
-} from '@rap/client-sdk'
-import { type Explanation, explain } from '../auth/auth.tsx'
-import { describeIronError, type IronDesktop, type Size, showDesktop } from './iron.ts'
+import { type RapClient, RapPathError, type RdCleanPathTarget, type Session, type Trace } from '@rap/client-sdk'
+import { DesktopClipboard } from './clipboard/desktop-clipboard.ts'
+import { RemoteClipboard } from './clipboard/remote-clipboard.ts'
+import { type Ending, endingOf, failureOf } from './endings.ts'
+import { type IronDesktop, type Size, showDesktop } from './iron.ts'
+import { clipboardRulesOf } from './policy/live-policy.ts'
+import { SideConnection } from './side-connection.ts'
 
 /** What the page shows of a desktop; one value at a time, so that no two parts of the page can disagree. */
 export type DesktopState =
@@ -17,31 +14,19 @@ export type DesktopState =
       readonly session: Session
       readonly path: RdCleanPathTarget
       readonly desktop: IronDesktop
+      /** Undefined where the desktop came up without one, since no text may go either way. */
+      readonly clipboard: DesktopClipboard | undefined
+      readonly side: SideConnection
     }
   | { readonly step: 'ended'; readonly ending: Ending }
-
-/** How a desktop ended, in words; `canResume` where the session still lives on the target. */
-export interface Ending extends Omit<Explanation, 'code'> {
-  readonly code: string
-  readonly failed: boolean
-  readonly canResume: boolean
-  readonly sessionId?: string | undefined
-  /** How a way was looked for; undefined where it did not come to that. */
-  readonly trace?: Trace | undefined
-}
 
 /** What to open: a new session on a resource, or one that lives already. */
 export type DesktopTarget = { readonly resourceId: string } | { readonly sessionId: string; readonly takeover: boolean }
 
 /** How often the page asks whether the session of a desktop that is up is over, in milliseconds. */
 const LOOK_MS = 10_000
-
-const ENDINGS: Readonly<Record<string, Pick<Ending, 'title' | 'detail'>>> = {
-  detached: { title: 'Disconnected', detail: 'The desktop keeps running. Resume to go on where you left it.' },
-  terminated: { title: 'Session ended', detail: 'This session was ended.' },
-  elsewhere: { title: 'Opened somewhere else', detail: 'This session was taken over by another connection of yours.' },
-  lost: { title: 'Connection lost', detail: 'The desktop keeps running. Resume to go on where you left it.' },
-}
+/** How long the reason of an ending is waited for, in milliseconds. */
+const REASON_MS = 700
 
 /** Opens a desktop inside `host` and tells each step to `show`, until it ends or `signal` is aborted. */
 export async function openDesktop(
@@ -73,21 +58,30 @@ export async function openDesktop(
     show({ step: 'connecting', session: opened })
     const path = await opened.rdCleanPath()
     trace = path.trace
-    const desktop = await showDesktop(host, path, size)
+    const rules = clipboardRulesOf(opened.attachment)
+    const remote = rules.toDesktop || rules.fromDesktop ? new RemoteClipboard() : undefined
+    const clipboard = remote && new DesktopClipboard(remote, rules)
+    const desktop = await showDesktop(host, path, { size, clipboard: remote })
     reached = true
     signal.addEventListener('abort', () => desktop.ui.shutdown(), { once: true })
     if (signal.aborted) {
       desktop.ui.shutdown()
       return
     }
-    show({ step: 'connected', session: opened, path, desktop })
     const following = new AbortController()
-    const over = sessionOver(opened, AbortSignal.any([following.signal, signal])).then(() => true)
+    const followed = AbortSignal.any([following.signal, signal])
+    const side = new SideConnection(opened, { path: path.path, signal: followed })
+    show({ step: 'connected', session: opened, path, desktop, clipboard, side })
+    clipboard?.follow(host, followed)
+    void side.open()
+    const over = sessionOver(opened, followed).then(() => true)
     // A worker that keeps the connection answers no shutdown either, so nobody waits for it.
     const isOver = await Promise.race([desktop.ended.then(() => false), over])
+    // The worker says on the connection beside it why it closed the desktop, in the same moment.
+    const reason = await Promise.race([side.reason, paused(REASON_MS, signal).then(() => undefined)])
     following.abort()
     if (isOver && !signal.aborted) desktop.ui.shutdown()
-    end(await endingOf(rap, opened))
+    end(await endingOf(rap, opened, reason))
   } catch (error) {
     if (error instanceof RapPathError) trace = error.trace
     end(await failureOf(rap, session, error, reached))
@@ -121,51 +115,3 @@ export function sizeOf(host: HTMLElement): Size {
   const width = within(host.clientWidth)
   return { width: width - (width % 2), height: within(host.clientHeight) }
 }
-
-async function endingOf(rap: RapClient, session: Session): Promise<Ending> {
-  const record = await rap.sessions.get(session.id).catch(() => undefined)
-  return wordsOf(record, session)
-}
-
-function wordsOf(record: SessionWithAttachment | undefined, session: Session): Ending {
-  const base = { failed: false, canResume: false, sessionId: session.id }
-  if (record === undefined)
-    return { ...base, ...known('lost'), code: 'ERR_CONNECTION_LOST', failed: true, canResume: true }
-  if (record.failure !== undefined && record.failure !== null) {
-    const { code, title, detail, remedy } = record.failure
-    return { ...base, title: title ?? 'The session failed', detail: detail ?? '', remedy, code, failed: true }
-  }
-  if (record.state === 'terminated') return { ...base, ...known('terminated'), code: 'ERR_SESSION_TERMINATED' }
-  if (record.attachment !== null && record.attachment.id !== session.attachment.id) {
-    return { ...base, ...known('elsewhere'), code: 'ERR_SESSION_TAKEN_OVER', canResume: true }
-  }
-  // Still held for this page by a worker that has not noticed: the network between them was lost.
-  if (record.state === 'active' || record.state === 'ready') {
-    return { ...base, ...known('lost'), code: 'ERR_CONNECTION_LOST', failed: true, canResume: true }
-  }
-  return { ...base, ...known('detached'), code: 'ERR_SESSION_DETACHED', canResume: true }
-}
-
-async function failureOf(
-  rap: RapClient,
-  session: Session | undefined,
-  error: unknown,
-  reached: boolean,
-): Promise<Ending> {
-  const isIron = typeof (error as { kind?: unknown } | undefined)?.kind === 'function'
-  const explained = explain(error)
-  const base = { failed: true, canResume: false, sessionId: session?.id }
-  if (session === undefined || !isIron) return { ...base, ...explained }
-  const record = await rap.sessions.get(session.id).catch(() => undefined)
-  if (record?.failure !== undefined && record.failure !== null) return wordsOf(record, session)
-  return {
-    ...base,
-    title: reached ? 'Connection lost' : 'The desktop could not be shown',
-    detail: `The RDP client stopped (${describeIronError(error)}).`,
-    remedy: 'Try again; if it happens again, tell your administrator the code below.',
-    code: 'ERR_RDP_CLIENT',
-    canResume: true,
-  }
-}
-
-const known = (name: string): Pick<Ending, 'title' | 'detail'> => ENDINGS[name] ?? { title: 'Disconnected', detail: '' }

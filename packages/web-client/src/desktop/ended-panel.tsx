@@ -1,7 +1,8 @@
 import { Button, Center, Code, Collapse, Group, Paper, Stack, Text, Title } from '@mantine/core'
 import { useDisclosure } from '@mantine/hooks'
 import type { Trace } from '@rap/client-sdk'
-import type { DesktopTarget, Ending } from './desktop-session.ts'
+import type { DesktopTarget } from './desktop-session.ts'
+import type { Ending } from './endings.ts'
 import { WhyThisWay } from './why-this-way.tsx'
 
 interface EndedPanelProps {
@@ -18,7 +19,9 @@ export function EndedPanel({ ending, target, onOpen, onLeave }: EndedPanelProps)
   const again: { label: string; target: DesktopTarget } =
     sessionId !== undefined && (ending.canResume || busy)
       ? { label: busy ? 'Take over' : 'Resume', target: { sessionId, takeover: true } }
-      : { label: 'Try again', target: { ...target } }
+      : ending.failed || ending.resourceId === undefined
+        ? { label: 'Try again', target: { ...target } }
+        : { label: 'Start a new session', target: { resourceId: ending.resourceId } }
 
   return (
     <Center h="100%" p="md">

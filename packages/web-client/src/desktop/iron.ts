@@ -2,6 +2,7 @@ import '@devolutions/iron-remote-desktop'
 import type { IronError, UserInteraction } from '@devolutions/iron-remote-desktop'
 import { Backend, displayControl, enableCredssp, init } from '@devolutions/iron-remote-desktop-rdp'
 import type { RdCleanPathTarget } from '@rap/client-sdk'
+import type { RemoteClipboard } from './clipboard/remote-clipboard.ts'
 
 /** How the desktop is fitted into the page; the numbers are the component's own. */
 export const SCREEN_SCALE = { fit: 1, real: 3 } as const
@@ -18,6 +19,12 @@ export interface Size {
   readonly height: number
 }
 
+export interface ShowOptions {
+  readonly size: Size
+  /** Undefined where no text may go either way: then the desktop is not told of a clipboard at all. */
+  readonly clipboard: RemoteClipboard | undefined
+}
+
 let started: Promise<void> | undefined
 
 /**
@@ -25,10 +32,14 @@ let started: Promise<void> | undefined
  *
  * The account that the component asks for is a placeholder: the worker drops whatever a client puts there.
  */
-export async function showDesktop(host: HTMLElement, path: RdCleanPathTarget, size: Size): Promise<IronDesktop> {
+export async function showDesktop(
+  host: HTMLElement,
+  path: RdCleanPathTarget,
+  { size, clipboard }: ShowOptions,
+): Promise<IronDesktop> {
   started ??= init('WARN')
   await started
-  const ui = await mount(host)
+  const ui = await mount(host, clipboard?.module ?? Backend)
   const config = ui
     .configBuilder()
     .withUsername('rap')
@@ -41,6 +52,7 @@ export async function showDesktop(host: HTMLElement, path: RdCleanPathTarget, si
     .withExtension(enableCredssp(false))
     .withExtension(displayControl(true))
     .build()
+  // The component's own clipboard goes both ways or none, and reads every tenth of a second: ours is in the module.
   ui.setEnableClipboard(false)
   const session = await ui.connect(config)
   ui.setVisibility(true)
@@ -49,7 +61,7 @@ export async function showDesktop(host: HTMLElement, path: RdCleanPathTarget, si
 }
 
 /** The component says that it is ready once, as soon as it is connected to the document: the listener comes first. */
-async function mount(host: HTMLElement): Promise<UserInteraction> {
+async function mount(host: HTMLElement, module: typeof Backend): Promise<UserInteraction> {
   const element = document.createElement('iron-remote-desktop')
   const ready = new Promise<UserInteraction>(resolve => {
     element.addEventListener(
@@ -60,10 +72,18 @@ async function mount(host: HTMLElement): Promise<UserInteraction> {
       },
     )
   })
-  Object.assign(element, { module: Backend, flexcenter: 'true', scale: 'fit', verbose: 'false' })
+  Object.assign(element, { module, flexcenter: 'true', scale: 'fit', verbose: 'false' })
   element.setAttribute('flexcenter', 'true')
-  host.replaceChildren(element)
-  return await ready
+  // Right after it is ready the component tries out the browser's clipboard, and where it cannot ask for the permission it reads it.
+  Object.defineProperty(navigator, 'clipboard', { configurable: true, value: undefined })
+  try {
+    host.replaceChildren(element)
+    const ui = await ready
+    await new Promise(resolve => setTimeout(resolve))
+    return ui
+  } finally {
+    Reflect.deleteProperty(navigator, 'clipboard')
+  }
 }
 
 /** What a failure of the component was, by its kind: its texts may name what only a developer wants. */

@@ -1,18 +1,22 @@
-import { ActionIcon, Badge, Button, Group, Menu, Popover, Text, Tooltip } from '@mantine/core'
-import { useFullscreenElement } from '@mantine/hooks'
+import { ActionIcon, Badge, Button, Group, Indicator, Menu, Popover, Text, Tooltip } from '@mantine/core'
+import { useFullscreenDocument } from '@mantine/hooks'
 import {
   IconArrowLeft,
   IconArrowsMaximize,
   IconArrowsMinimize,
   IconChevronDown,
   IconCommand,
+  IconFiles,
   IconKeyboard,
   IconPlugConnectedX,
 } from '@tabler/icons-react'
-import { type RefObject, useState } from 'react'
+import { useState } from 'react'
 import { useAuth } from '../auth/auth.tsx'
+import { ClipboardButtons } from './clipboard/clipboard-buttons.tsx'
 import type { DesktopState } from './desktop-session.ts'
 import { SCREEN_SCALE } from './iron.ts'
+import type { LivePolicy } from './policy/live-policy.ts'
+import { WhatMayI } from './policy/what-may-i.tsx'
 import { WhyThisWay } from './why-this-way.tsx'
 
 const STEPS = {
@@ -25,16 +29,21 @@ const STEPS = {
 interface ToolbarProps {
   readonly name: string
   readonly state: DesktopState
-  readonly page: RefObject<HTMLDivElement | null>
+  /** What the open desktop may do; undefined while there is none. */
+  readonly policy: LivePolicy | undefined
+  /** How many files are on their way, and whether their panel is open. */
+  readonly files: { readonly sending: number; readonly opened: boolean; toggle(): void }
   onLeave(): void
 }
 
 /** The line above the desktop: what it is, how it is reached, and what can be done with it. */
-export function Toolbar({ name, state, page, onLeave }: ToolbarProps) {
+export function Toolbar({ name, state, policy, files, onLeave }: ToolbarProps) {
   const { rap } = useAuth()
-  const fullscreen = useFullscreen(page)
+  // The whole document, since dialogs and menus stand beside the page in it.
+  const fullscreen = useFullscreenDocument()
   const [fitted, setFitted] = useState(true)
   const connected = state.step === 'connected' ? state : undefined
+  const mayType = connected !== undefined && policy?.channels.has('input') === true
 
   const fit = (next: boolean): void => {
     connected?.desktop.ui.setScale(next ? SCREEN_SCALE.fit : SCREEN_SCALE.real)
@@ -82,17 +91,34 @@ export function Toolbar({ name, state, page, onLeave }: ToolbarProps) {
         {connected !== undefined && <PathBadge path={connected.path} />}
       </Group>
       <Group gap={4} wrap="nowrap">
+        <ClipboardButtons clipboard={connected?.clipboard} policy={policy} />
+        <Tooltip label="Files">
+          <Indicator disabled={files.sending === 0} label={files.sending} size={14} offset={4}>
+            <ActionIcon
+              variant={files.opened ? 'light' : 'subtle'}
+              color="gray"
+              aria-label="Files"
+              aria-expanded={files.opened}
+              disabled={connected === undefined}
+              onClick={files.toggle}
+            >
+              <IconFiles size={18} />
+            </ActionIcon>
+          </Indicator>
+        </Tooltip>
+        <WhatMayI policy={policy} />
         <Tooltip label="Send Ctrl+Alt+Del">
           <Button
             size="compact-sm"
             variant="subtle"
             color="gray"
             aria-label="Ctrl+Alt+Del"
-            disabled={connected === undefined}
+            visibleFrom="sm"
+            disabled={!mayType}
             onClick={() => connected?.desktop.ui.ctrlAltDel()}
           >
             <IconKeyboard size={18} aria-hidden />
-            <Text span size="sm" fw={600} ml={6} visibleFrom="sm">
+            <Text span size="sm" fw={600} ml={6} visibleFrom="lg">
               Ctrl+Alt+Del
             </Text>
           </Button>
@@ -102,7 +128,8 @@ export function Toolbar({ name, state, page, onLeave }: ToolbarProps) {
             variant="subtle"
             color="gray"
             aria-label="Send the Windows key"
-            disabled={connected === undefined}
+            visibleFrom="sm"
+            disabled={!mayType}
             onClick={() => connected?.desktop.ui.metaKey()}
           >
             <IconCommand size={18} />
@@ -112,20 +139,21 @@ export function Toolbar({ name, state, page, onLeave }: ToolbarProps) {
           size="compact-sm"
           variant="subtle"
           color="gray"
-          visibleFrom="sm"
+          visibleFrom="md"
           disabled={connected === undefined}
           onClick={() => fit(!fitted)}
         >
           {fitted ? 'Actual size' : 'Fit'}
         </Button>
-        <Tooltip label={fullscreen.active ? 'Leave full screen' : 'Full screen'}>
+        <Tooltip label={fullscreen.fullscreen ? 'Leave full screen' : 'Full screen'}>
           <ActionIcon
             variant="subtle"
             color="gray"
-            aria-label={fullscreen.active ? 'Leave full screen' : 'Full screen'}
+            visibleFrom="xs"
+            aria-label={fullscreen.fullscreen ? 'Leave full screen' : 'Full screen'}
             onClick={() => void fullscreen.toggle()}
           >
-            {fullscreen.active ? <IconArrowsMinimize size={18} /> : <IconArrowsMaximize size={18} />}
+            {fullscreen.fullscreen ? <IconArrowsMinimize size={18} /> : <IconArrowsMaximize size={18} />}
           </ActionIcon>
         </Tooltip>
         <Button.Group>
@@ -138,7 +166,7 @@ export function Toolbar({ name, state, page, onLeave }: ToolbarProps) {
             disabled={state.step === 'ended'}
           >
             <IconPlugConnectedX size={16} aria-hidden />
-            <Text span size="sm" fw={600} ml={6} visibleFrom="sm">
+            <Text span size="sm" fw={600} ml={6} visibleFrom="md">
               Disconnect
             </Text>
           </Button>
@@ -155,6 +183,16 @@ export function Toolbar({ name, state, page, onLeave }: ToolbarProps) {
               </Button>
             </Menu.Target>
             <Menu.Dropdown>
+              {/* On a narrow page the keys are here. */}
+              <Menu.Item hiddenFrom="sm" disabled={!mayType} onClick={() => connected?.desktop.ui.ctrlAltDel()}>
+                Send Ctrl+Alt+Del
+              </Menu.Item>
+              <Menu.Item hiddenFrom="sm" disabled={!mayType} onClick={() => connected?.desktop.ui.metaKey()}>
+                Send the Windows key
+              </Menu.Item>
+              <Menu.Item hiddenFrom="md" onClick={() => fit(!fitted)}>
+                {fitted ? 'Actual size' : 'Fit'}
+              </Menu.Item>
               <Menu.Item color="red" onClick={() => void terminate()}>
                 End session
               </Menu.Item>
@@ -191,16 +229,4 @@ function PathBadge({ path: { path, trace } }: { path: Extract<DesktopState, { st
       </Popover.Dropdown>
     </Popover>
   )
-}
-
-/** Full screen of the whole page, toolbar included: the way out stays in sight. */
-function useFullscreen(page: RefObject<HTMLDivElement | null>) {
-  const { ref, toggle, fullscreen } = useFullscreenElement<HTMLDivElement>()
-  return {
-    active: fullscreen,
-    async toggle() {
-      ref(page.current)
-      await toggle()
-    },
-  }
 }

@@ -4,6 +4,7 @@ import { IconArrowLeft, IconPlayerPlay } from '@tabler/icons-react'
 import { useCallback } from 'react'
 import { Link, useLocation } from 'wouter'
 import { useAuth } from '../auth/auth.tsx'
+import { ResourcePolicySection } from '../policies/resource-policy-section.tsx'
 import { SecretSection } from '../secrets/secret-section.tsx'
 import { FailureAlert } from '../shell/failure-alert.tsx'
 import { Shell } from '../shell/shell.tsx'
@@ -48,6 +49,7 @@ export function ResourcePage({ id }: { id: string }) {
                 </Button>
               )}
             </Group>
+            {may('policies.read') && <ResourcePolicySection resource={resource} canManage={may('policies.manage')} />}
             {may('resources.manage') && <TargetSection resource={resource} />}
             {may('secrets.read_metadata') && <SecretSection resource={resource} canWrite={may('secrets.write')} />}
           </>

@@ -1,5 +1,5 @@
 import { AppShell, Avatar, Container, Group, Menu, Select, Text, Title, UnstyledButton } from '@mantine/core'
-import { IconDeviceDesktop, IconKey, IconLogout, IconShieldLock } from '@tabler/icons-react'
+import { IconDeviceDesktop, IconKey, IconLogout, IconShieldLock, IconShieldQuestion } from '@tabler/icons-react'
 import type { ReactNode } from 'react'
 import { Link } from 'wouter'
 import { useAuth } from '../auth/auth.tsx'
@@ -8,6 +8,7 @@ import { useAuth } from '../auth/auth.tsx'
 export function Shell({ children }: { children: ReactNode }) {
   const { me, organizationId, chooseOrganization, logout } = useAuth()
   const memberships = me?.memberships ?? []
+  const membership = memberships.find(({ organization_id }) => organization_id === organizationId)
   return (
     <AppShell header={{ height: 60 }} padding="md">
       <AppShell.Header>
@@ -47,6 +48,15 @@ export function Shell({ children }: { children: ReactNode }) {
                   <Menu.Item component={Link} href="/" leftSection={<IconDeviceDesktop size={16} aria-hidden />}>
                     Desktops
                   </Menu.Item>
+                  {membership?.permissions.includes('policies.read') && (
+                    <Menu.Item
+                      component={Link}
+                      href="/policy"
+                      leftSection={<IconShieldQuestion size={16} aria-hidden />}
+                    >
+                      Policy
+                    </Menu.Item>
+                  )}
                   {me?.platform_role === 'owner' && (
                     <Menu.Item component={Link} href="/secret-keys" leftSection={<IconKey size={16} aria-hidden />}>
                       Secret keys

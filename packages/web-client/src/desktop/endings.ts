@@ -1,0 +1,99 @@
+import type { RapClient, Session, SessionWithAttachment, Trace } from '@rap/client-sdk'
+import { type Explanation, explain } from '../auth/auth.tsx'
+import { describeIronError } from './iron.ts'
+
+/** How a desktop ended, in words; `canResume` where the session still lives on the target. */
+export interface Ending extends Omit<Explanation, 'code'> {
+  readonly code: string
+  readonly failed: boolean
+  readonly canResume: boolean
+  readonly sessionId?: string | undefined
+  /** What the session was on, to begin a new one. */
+  readonly resourceId?: string | undefined
+  /** How a way was looked for; undefined where it did not come to that. */
+  readonly trace?: Trace | undefined
+}
+
+const ENDINGS: Readonly<Record<string, Pick<Ending, 'title' | 'detail'>>> = {
+  detached: { title: 'Disconnected', detail: 'The desktop keeps running. Resume to go on where you left it.' },
+  terminated: { title: 'Session ended', detail: 'This session was ended.' },
+  elsewhere: { title: 'Opened somewhere else', detail: 'This session was taken over by another connection of yours.' },
+  lost: { title: 'Connection lost', detail: 'The desktop keeps running. Resume to go on where you left it.' },
+}
+
+/** Endings that the policy brings, by the reason of the worker or of the control plane. */
+const BY_POLICY: Readonly<Record<string, Pick<Ending, 'title' | 'detail' | 'remedy' | 'canResume'>>> = {
+  ERR_SESSION_IDLE_LIMIT: {
+    title: 'Disconnected after a time without activity',
+    detail: 'Nothing was done here for as long as the policy allows. The desktop keeps running.',
+    remedy: 'Resume to go on where you left it.',
+    canResume: true,
+  },
+  ERR_SESSION_TIME_LIMIT: {
+    title: 'The time of this session is over',
+    detail: 'It lasted as long as the policy allows, and was ended. Its files in RAP_Transfers are removed.',
+    remedy: 'Start a new session to go on.',
+    canResume: false,
+  },
+  ERR_SESSION_POLICY: {
+    title: 'Closed by a change of the policy',
+    detail: 'What this connection was for is no longer allowed. The desktop keeps running.',
+    remedy: 'Resume with what is allowed now, or ask your administrator.',
+    canResume: true,
+  },
+}
+
+/** Why a desktop that was up is gone; `reason` is what the worker said as it closed, if anything. */
+export async function endingOf(rap: RapClient, session: Session, reason?: string): Promise<Ending> {
+  const record = await rap.sessions.get(session.id).catch(() => undefined)
+  const ending = wordsOf(record, session)
+  const own = record?.attachment?.id === session.attachment.id ? record.attachment.reason : undefined
+  const code = [record?.end_reason, own, reason].find(candidate => BY_POLICY[candidate ?? ''] !== undefined)
+  const isOver = code !== 'ERR_SESSION_TIME_LIMIT' && record?.state === 'terminated'
+  if (code === undefined || code === null || ending.failed !== (record === undefined) || isOver) return ending
+  return { ...ending, ...BY_POLICY[code], code, failed: false }
+}
+
+function wordsOf(record: SessionWithAttachment | undefined, session: Session): Ending {
+  const base = { failed: false, canResume: false, sessionId: session.id, resourceId: session.record.resource_id }
+  if (record === undefined)
+    return { ...base, ...known('lost'), code: 'ERR_CONNECTION_LOST', failed: true, canResume: true }
+  if (record.failure !== undefined && record.failure !== null) {
+    const { code, title, detail, remedy } = record.failure
+    return { ...base, title: title ?? 'The session failed', detail: detail ?? '', remedy, code, failed: true }
+  }
+  if (record.state === 'terminated') return { ...base, ...known('terminated'), code: 'ERR_SESSION_TERMINATED' }
+  if (record.attachment !== null && record.attachment.id !== session.attachment.id) {
+    return { ...base, ...known('elsewhere'), code: 'ERR_SESSION_TAKEN_OVER', canResume: true }
+  }
+  // Still held for this page by a worker that has not noticed: the network between them was lost.
+  if (record.state === 'active' || record.state === 'ready') {
+    return { ...base, ...known('lost'), code: 'ERR_CONNECTION_LOST', failed: true, canResume: true }
+  }
+  return { ...base, ...known('detached'), code: 'ERR_SESSION_DETACHED', canResume: true }
+}
+
+/** Why a desktop did not come up. */
+export async function failureOf(
+  rap: RapClient,
+  session: Session | undefined,
+  error: unknown,
+  reached: boolean,
+): Promise<Ending> {
+  const isIron = typeof (error as { kind?: unknown } | undefined)?.kind === 'function'
+  const explained = explain(error)
+  const base = { failed: true, canResume: false, sessionId: session?.id, resourceId: session?.record.resource_id }
+  if (session === undefined || !isIron) return { ...base, ...explained }
+  const record = await rap.sessions.get(session.id).catch(() => undefined)
+  if (record?.failure !== undefined && record.failure !== null) return wordsOf(record, session)
+  return {
+    ...base,
+    title: reached ? 'Connection lost' : 'The desktop could not be shown',
+    detail: `The RDP client stopped (${describeIronError(error)}).`,
+    remedy: 'Try again; if it happens again, tell your administrator the code below.',
+    code: 'ERR_RDP_CLIENT',
+    canResume: true,
+  }
+}
+
+const known = (name: string): Pick<Ending, 'title' | 'detail'> => ENDINGS[name] ?? { title: 'Disconnected', detail: '' }

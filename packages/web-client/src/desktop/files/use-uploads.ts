@@ -1,0 +1,81 @@
+import { notifications } from '@mantine/notifications'
+import { useEffect, useRef, useState, useSyncExternalStore } from 'react'
+import type { LivePolicy } from '../policy/live-policy.ts'
+import type { SideConnection } from '../side-connection.ts'
+import { useSide } from '../use-side.ts'
+import type { Dropped } from './dropped.ts'
+import { localRefusal, usedBy } from './local-refusal.ts'
+import { type Upload, Uploads } from './uploads.ts'
+
+export interface FileSending {
+  readonly list: readonly Upload[]
+  /** The last end of a file in words, for readers of the screen. */
+  readonly said: string
+  send(dropped: Dropped): void
+  cancel(id: string): void
+  retry(id: string): void
+}
+
+/** Sends files beside the open desktop, and keeps the page open while it does. */
+export function useUploads(side: SideConnection | undefined, policy: LivePolicy | undefined): FileSending {
+  const [uploads] = useState(() => new Uploads())
+  const { step, items } = useSide(side)
+  const list = useSyncExternalStore(uploads.subscribe, () => uploads.state)
+  const [said, setSaid] = useState('')
+  const isBusy = list.some(({ state }) => state !== 'failed')
+  const mayStill = policy?.channels.has('file_upload') === true
+
+  useEffect(() => {
+    uploads.onEnd = ({ name, failure }) => {
+      setSaid(failure === undefined ? `${name} is in RAP_Transfers.` : `${name} was not sent: ${failure.detail}`)
+      if (failure === undefined) notifications.show({ message: `${name} is in RAP_Transfers`, color: 'green' })
+    }
+  }, [uploads])
+  useEffect(() => {
+    uploads.use(step === 'open' && mayStill ? side?.transfers : undefined, side?.sessionId)
+  }, [uploads, side, step, mayStill])
+  useWarning(isBusy)
+
+  // The newest ones, for events that come later than the page was drawn.
+  const now = useRef({ items, list, policy })
+  now.current = { items, list, policy }
+  return {
+    list,
+    said,
+    send({ files, folders }) {
+      if (folders.length > 0) {
+        notifications.show({
+          title: folders.length === 1 ? `${folders[0]} is a folder` : `${folders.length} folders were left out`,
+          message: 'Only files can be sent. Pack a folder into an archive first, such as a .zip.',
+          color: 'yellow',
+        })
+      }
+      const { current } = now
+      if (current.policy === undefined) return
+      let { files: count, bytes } = usedBy(
+        current.items,
+        current.list.filter(({ state }) => state !== 'failed'),
+      )
+      for (const file of files) {
+        const failure = localRefusal(file, current.policy.limits, { files: count, bytes })
+        if (failure === undefined) {
+          uploads.add([file])
+          count++
+          bytes += file.size
+        } else uploads.addRefused(file, failure)
+      }
+    },
+    cancel: id => uploads.cancel(id),
+    retry: id => uploads.retry(id),
+  }
+}
+
+/** The browser asks before the page goes away with files under way. */
+function useWarning(isBusy: boolean): void {
+  useEffect(() => {
+    if (!isBusy) return
+    const warn = (event: BeforeUnloadEvent) => event.preventDefault()
+    window.addEventListener('beforeunload', warn)
+    return () => window.removeEventListener('beforeunload', warn)
+  }, [isBusy])
+}

@@ -1,0 +1,26 @@
+import { Group, Text } from '@mantine/core'
+import { IconEye } from '@tabler/icons-react'
+import { explained, type LivePolicy } from './live-policy.ts'
+
+/** Says that the desktop can be seen and not used, where it is so. */
+export function ViewOnly({ policy }: { policy: LivePolicy | undefined }) {
+  if (policy === undefined || policy.channels.has('input')) return null
+  return (
+    <Group
+      gap="xs"
+      px="sm"
+      py={6}
+      justify="center"
+      wrap="nowrap"
+      role="status"
+      data-testid="view-only"
+      style={{ flex: 'none', background: 'var(--mantine-color-yellow-light)' }}
+      bg="var(--mantine-color-body)"
+    >
+      <IconEye size={18} aria-hidden style={{ flex: 'none' }} />
+      <Text size="sm">
+        <b>View only.</b> {explained('input', policy)}
+      </Text>
+    </Group>
+  )
+}

@@ -1,0 +1,72 @@
+import { Group, SegmentedControl, Stack, Switch, Text } from '@mantine/core'
+import {
+  CHANNEL_WORDS,
+  CHANNELS,
+  type Channel,
+  decidePolicy,
+  type PolicyLayers,
+  type PolicyScope,
+} from '@rap/session-policy'
+import type { PolicyForm } from './policy-form.ts'
+import { ABOVE } from './words.ts'
+
+interface ChannelFieldsProps {
+  readonly scope: PolicyScope
+  readonly above: PolicyLayers
+  readonly form: PolicyForm
+  readonly disabled: boolean
+  onChange(change: Pick<PolicyForm, 'decidesChannels' | 'on'>): void
+}
+
+/** One line for each channel: on or off for the organization; below it, as above or off. */
+export function ChannelFields({ scope, above, form, disabled, onChange }: ChannelFieldsProps) {
+  const isTop = scope === 'organization'
+  const { channels: decided } = decidePolicy(above)
+  const set = (channel: Channel, isOn: boolean) => {
+    const on = CHANNELS.filter(name => (name === channel ? isOn : form.on.includes(name)))
+    // Below the organization, a list of everything says nothing.
+    onChange({ on, decidesChannels: isTop || on.length < CHANNELS.length })
+  }
+  return (
+    <Stack gap="xs">
+      {isTop && (
+        <Switch
+          label="Decide here what sessions may do"
+          description="Otherwise the default holds: the picture, keyboard and mouse, and notices."
+          checked={form.decidesChannels}
+          disabled={disabled}
+          onChange={event => onChange({ on: form.on, decidesChannels: event.currentTarget.checked })}
+        />
+      )}
+      {CHANNELS.map(channel => {
+        const isOffAbove = !isTop && !decided[channel].allowed
+        const isOn = form.on.includes(channel)
+        return (
+          <Group key={channel} justify="space-between" gap="xs" data-channel={channel}>
+            <Text size="sm" id={`channel-${scope}-${channel}`} flex="1 1 14rem">
+              {CHANNEL_WORDS[channel]}
+            </Text>
+            <SegmentedControl
+              size="xs"
+              aria-labelledby={`channel-${scope}-${channel}`}
+              disabled={disabled || (isTop && !form.decidesChannels)}
+              data={
+                isTop
+                  ? [
+                      { value: 'on', label: 'On' },
+                      { value: 'off', label: 'Off' },
+                    ]
+                  : [
+                      { value: 'on', label: `${ABOVE[scope]}: ${isOffAbove ? 'off' : 'on'}` },
+                      { value: 'off', label: 'Off' },
+                    ]
+              }
+              value={isOn ? 'on' : 'off'}
+              onChange={value => set(channel, value === 'on')}
+            />
+          </Group>
+        )
+      })}
+    </Stack>
+  )
+}

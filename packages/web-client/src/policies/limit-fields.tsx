@@ -1,0 +1,127 @@
+import { Group, NumberInput, Select, Stack, TagsInput } from '@mantine/core'
+import { NUMBER_LIMITS, type NumberLimit, type PolicyScope } from '@rap/session-policy'
+import { isKind, type LimitForm, mayBeNone, mistakeOf, type PolicyForm, plainKind, unitsOf } from './policy-form.ts'
+import { ABOVE, LIMIT_WORDS } from './words.ts'
+
+interface LimitFieldsProps {
+  readonly scope: PolicyScope
+  readonly form: PolicyForm
+  readonly disabled: boolean
+  onChange(change: Partial<PolicyForm>): void
+}
+
+/** One line for each limit: left to the scope above, or a value. */
+export function LimitFields({ scope, form, disabled, onChange }: LimitFieldsProps) {
+  return (
+    <Stack gap="sm">
+      {NUMBER_LIMITS.map(name => (
+        <LimitField
+          key={name}
+          name={name}
+          scope={scope}
+          value={form.limits[name]}
+          disabled={disabled}
+          onChange={value => onChange({ limits: { ...form.limits, [name]: value } })}
+        />
+      ))}
+      <Kinds scope={scope} value={form.kinds} disabled={disabled} onChange={kinds => onChange({ kinds })} />
+    </Stack>
+  )
+}
+
+interface LimitFieldProps {
+  readonly name: NumberLimit
+  readonly scope: PolicyScope
+  readonly value: LimitForm
+  readonly disabled: boolean
+  onChange(value: LimitForm): void
+}
+
+function LimitField({ name, scope, value, disabled, onChange }: LimitFieldProps) {
+  const { label, description } = LIMIT_WORDS[name]
+  const units = unitsOf(name)
+  return (
+    <Group align="flex-end" gap="xs" data-limit={name}>
+      <Select
+        label={label}
+        description={description}
+        flex="1 1 14rem"
+        allowDeselect={false}
+        disabled={disabled}
+        data={[
+          { value: 'as_above', label: ABOVE[scope] },
+          ...(mayBeNone(name, scope) ? [{ value: 'none', label: 'No limit' }] : []),
+          { value: 'set', label: 'At most …' },
+        ]}
+        value={value.choice}
+        onChange={choice => onChange({ ...value, choice: (choice ?? 'as_above') as LimitForm['choice'] })}
+      />
+      {value.choice === 'set' && (
+        <Group gap={4} wrap="nowrap" align="flex-start" flex="1 1 12rem">
+          <NumberInput
+            aria-label={`${label}: at most`}
+            min={1}
+            thousandSeparator
+            flex={1}
+            disabled={disabled}
+            value={value.amount}
+            error={mistakeOf(name, value)}
+            onChange={amount => onChange({ ...value, amount })}
+          />
+          {units.length > 1 && (
+            <Select
+              aria-label={`${label}: unit`}
+              w={110}
+              allowDeselect={false}
+              disabled={disabled}
+              data={units.map(unit => ({ value: String(unit.size), label: unit.label }))}
+              value={value.unit}
+              onChange={unit => onChange({ ...value, unit: unit ?? value.unit })}
+            />
+          )}
+        </Group>
+      )}
+    </Group>
+  )
+}
+
+interface KindsProps {
+  readonly scope: PolicyScope
+  readonly value: PolicyForm['kinds']
+  readonly disabled: boolean
+  onChange(value: PolicyForm['kinds']): void
+}
+
+function Kinds({ scope, value, disabled, onChange }: KindsProps) {
+  const { label, description } = LIMIT_WORDS.upload_extensions
+  return (
+    <Group align="flex-end" gap="xs" data-limit="upload_extensions">
+      <Select
+        label={label}
+        description={description}
+        flex="1 1 14rem"
+        allowDeselect={false}
+        disabled={disabled}
+        data={[
+          { value: 'as_above', label: ABOVE[scope] },
+          ...(scope === 'organization' ? [{ value: 'none', label: 'All kinds' }] : []),
+          { value: 'set', label: 'Only …' },
+        ]}
+        value={value.choice}
+        onChange={choice => onChange({ ...value, choice: (choice ?? 'as_above') as PolicyForm['kinds']['choice'] })}
+      />
+      {value.choice === 'set' && (
+        <TagsInput
+          aria-label="Kinds that may be sent"
+          placeholder={value.list.length === 0 ? 'pdf, docx' : ''}
+          flex="1 1 12rem"
+          maxTags={100}
+          splitChars={[',', ' ', ';']}
+          disabled={disabled}
+          value={[...value.list]}
+          onChange={list => onChange({ ...value, list: [...new Set(list.filter(isKind).map(plainKind))] })}
+        />
+      )}
+    </Group>
+  )
+}

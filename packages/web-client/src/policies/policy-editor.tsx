@@ -1,0 +1,97 @@
+import { Button, Card, Group, SimpleGrid, Stack, Text, Title } from '@mantine/core'
+import { notifications } from '@mantine/notifications'
+import {
+  decidePolicy,
+  NUMBER_LIMITS,
+  type PolicyDocument,
+  type PolicyLayers,
+  type PolicyScope,
+} from '@rap/session-policy'
+import { useState } from 'react'
+import type { ChangeFailure } from '../shell/change-dialog.tsx'
+import { FailureAlert } from '../shell/failure-alert.tsx'
+import { ChannelFields } from './channel-fields.tsx'
+import { explainPolicy, reachedText } from './explain-policy.ts'
+import { LimitFields } from './limit-fields.tsx'
+import { documentOf, formOf, mistakeOf, type PolicyForm } from './policy-form.ts'
+import { Result } from './result.tsx'
+
+interface PolicyEditorProps {
+  readonly scope: PolicyScope
+  readonly document: PolicyDocument
+  /** What the scopes above say. */
+  readonly above: PolicyLayers
+  readonly canManage: boolean
+  /** Writes the document; undefined takes the policy away. Answers how many open sessions it changed. */
+  save(document: PolicyDocument | undefined): Promise<number>
+  /** It was changed, here or by somebody else: it has to be loaded again. */
+  onChanged(): void
+}
+
+/** The policy of one scope, and what it comes to while it is edited. */
+export function PolicyEditor({ scope, document, above, canManage, save, onChanged }: PolicyEditorProps) {
+  const [form, setForm] = useState<PolicyForm>(() => formOf(document, scope))
+  const [busy, setBusy] = useState(false)
+  const [failure, setFailure] = useState<ChangeFailure>()
+  const edited = documentOf(form)
+  const isChanged = JSON.stringify(edited) !== JSON.stringify(documentOf(formOf(document, scope)))
+  const isWrong = NUMBER_LIMITS.some(name => mistakeOf(name, form.limits[name]) !== undefined)
+  const isThere = Object.keys(document).length > 0
+  const change = (part: Partial<PolicyForm>) => setForm(current => ({ ...current, ...part }))
+
+  const write = async (next: PolicyDocument | undefined) => {
+    setBusy(true)
+    setFailure(undefined)
+    try {
+      const sessions = await save(next)
+      notifications.show({ title: 'The policy is in force', message: reachedText(sessions), color: 'green' })
+      onChanged()
+    } catch (error) {
+      setFailure(explainPolicy(error))
+    } finally {
+      setBusy(false)
+    }
+  }
+  return (
+    <Stack data-testid={`policy-${scope}`}>
+      {failure !== undefined && (
+        <FailureAlert failure={failure} onRetry={failure.isOutOfDate ? onChanged : undefined} />
+      )}
+      <SimpleGrid cols={{ base: 1, md: 2 }}>
+        <Card withBorder>
+          <Stack>
+            <Title order={4}>Channels</Title>
+            <ChannelFields {...{ scope, above, form }} disabled={!canManage} onChange={change} />
+          </Stack>
+        </Card>
+        <Card withBorder>
+          <Stack>
+            <Title order={4}>Limits</Title>
+            <LimitFields {...{ scope, form }} disabled={!canManage} onChange={change} />
+          </Stack>
+        </Card>
+      </SimpleGrid>
+      <Card withBorder style={{ overflowX: 'auto' }}>
+        <Result decision={decidePolicy(isWrong ? above : { ...above, [scope]: edited })} />
+      </Card>
+      {canManage && (
+        <Group justify="space-between">
+          <Text size="sm" c="dimmed" flex="1 1 20rem">
+            What is turned off ends in open sessions within seconds, and new limits hold there too. What is turned on
+            counts from the next connection.
+          </Text>
+          <Group gap="xs">
+            {isThere && (
+              <Button variant="default" disabled={busy} onClick={() => void write(undefined)}>
+                {scope === 'organization' ? 'Back to the default' : 'Take this policy away'}
+              </Button>
+            )}
+            <Button disabled={!isChanged || isWrong} loading={busy} onClick={() => void write(edited)}>
+              Save
+            </Button>
+          </Group>
+        </Group>
+      )}
+    </Stack>
+  )
+}
