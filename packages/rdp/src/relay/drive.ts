@@ -5,7 +5,7 @@ import { encodeBufferCompletion, encodeCreateCompletion, encodeEmptyCompletion }
 import { type IoRequest, type IoRequestHeader, IRP_MJ, readIoRequest } from '../rdpdr/io-request.ts'
 import { MessageInbox } from '../rdpdr/message-inbox.ts'
 import { NT_STATUS } from '../rdpdr/nt-status.ts'
-import { ReadQueue } from '../rdpdr/read-queue.ts'
+import { type PendingRead, ReadQueue } from '../rdpdr/read-queue.ts'
 import { decodeRdpdrServerMessage, type RdpdrServerMessage } from '../rdpdr/server-messages.ts'
 import { type QueryResult, Volume } from '../rdpdr/volume.ts'
 import type { DriveFiles, RelayDirection, WithheldCode } from './types.ts'
@@ -47,6 +47,7 @@ interface PendingRequest {
 interface Reading {
   readonly header: IoRequestHeader
   readonly length: number
+  isBack?: true
   answer?: Uint8Array
   /** Bytes of the file in the answer. */
   passes: number
@@ -71,6 +72,8 @@ export class Drive {
   #waiting: PendingRequest[] = []
   readonly #reads = new ReadQueue()
   #reading: Reading | undefined
+  /** Whether a read was given to the files and has not come back; it may be of a request that is cancelled by now. */
+  #isFileBusy = false
   #notifies: IoRequestHeader[] = []
 
   constructor(port: DrivePort, files: DriveFiles) {
@@ -239,32 +242,33 @@ export class Drive {
 
   /** Begins the next read, if none is under way and its answer can be sent. */
   #readOn(): void {
-    while (this.#reading === undefined && this.#reads.size > 0 && this.#port.isClear()) {
-      const { header, offset, length } = this.#reads.next() as {
-        header: IoRequestHeader
-        offset: bigint
-        length: number
-      }
+    while (this.#reading === undefined && !this.#isFileBusy && this.#reads.size > 0 && this.#port.isClear()) {
+      const { header, offset, length } = this.#reads.next() as PendingRead
       const plan = this.#volume.planRead(header.fileId, offset, length, MAX_READ_BYTES)
       if (typeof plan === 'number') this.#complete(header, plan)
       else if (plan.length === 0) this.#complete(header, NT_STATUS.SUCCESS)
       else {
         const reading: Reading = { header, length: plan.length, passes: 0 }
         this.#reading = reading
+        this.#isFileBusy = true
         this.#files.read(plan.file, plan.offset, plan.length, bytes => this.#hasRead(reading, bytes))
       }
     }
   }
 
   #hasRead(reading: Reading, bytes: Uint8Array | undefined): void {
-    // Closed in the meantime, or told twice.
-    if (this.#reading !== reading || reading.answer !== undefined) return
-    reading.passes = bytes?.length === reading.length ? reading.length : 0
-    reading.answer =
-      bytes !== undefined && reading.passes > 0
-        ? encodeBufferCompletion(reading.header, bytes)
-        : encodeEmptyCompletion(reading.header, NT_STATUS.UNEXPECTED_IO_ERROR)
-    this.#sendAnswer()
+    if (reading.isBack) return
+    reading.isBack = true
+    this.#isFileBusy = false
+    // Otherwise it was cancelled in the meantime, and is answered.
+    if (this.#reading === reading) {
+      reading.passes = bytes?.length === reading.length ? reading.length : 0
+      reading.answer =
+        bytes !== undefined && reading.passes > 0
+          ? encodeBufferCompletion(reading.header, bytes)
+          : encodeEmptyCompletion(reading.header, NT_STATUS.UNEXPECTED_IO_ERROR)
+      this.#sendAnswer()
+    }
     this.#readOn()
   }
 
