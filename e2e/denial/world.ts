@@ -85,12 +85,3 @@ export class World {
     return (await this.platform.api.call<{ items: AuditRow[] }>('GET', `/v1/audit-events?${query}`)).items
   }
 }
-
-/** Runs jobs a few at a time; the first that fails fails all. */
-export async function inParallel(count: number, jobs: readonly (() => Promise<void>)[]): Promise<void> {
-  const queue = [...jobs]
-  const work = async (): Promise<void> => {
-    for (let job = queue.shift(); job !== undefined; job = queue.shift()) await job()
-  }
-  await Promise.all(Array.from({ length: count }, work))
-}
