@@ -251,7 +251,7 @@ const devices: readonly Attempt[] = [
       await cell.devices.close(id, fileId)
       return ioStatus === STATUS_SUCCESS ? 'read' : `status ${ioStatus.toString(16)}`
     },
-    told: cell => (cell.has('file_upload') ? 'read' : 'ERR_BIND_CHANNELS_NOT_ALLOWED'),
+    told: cell => (cell.has('file_upload') ? 'read' : cell.link.uploadRefusal),
   },
   {
     name: 'every change of the drive',

@@ -1,5 +1,5 @@
 import { once } from 'node:events'
-import { createRapClient, type RapClient } from '@rap/client-sdk'
+import { createRapClient, type RapClient, type RapError, type TransferEvent } from '@rap/client-sdk'
 import { parseServerMessage } from '@rap/data-plane-protocol'
 import { decodeRdCleanPathAnswer } from '@rap/rdp'
 import type { Platform } from '@rap/testkit'
@@ -32,6 +32,8 @@ export interface Link {
   /** What the API said that the attachment may do. */
   readonly allowedChannels: readonly string[]
   readonly client: RecordedClient
+  /** What an upload is refused with where the policy has none. */
+  readonly uploadRefusal: string
   /** Sends one small file, over a connection of its own where the transport carries none. */
   upload(name: string, content: Buffer): Promise<UploadOutcome>
   /** What the person was told beside the desktop. */
@@ -81,28 +83,43 @@ export class Links {
   async #overSdk({ resourceId, path, ...rest }: LinkOptions, transport: 'binary_v1' | 'json_v1'): Promise<Link> {
     const session = await this.#rap.sessions.start({ resourceId })
     const { id, worker_id, allowed_channels } = session.attachment
-    const channels = allowed_channels.filter(channel => RDP_CHANNELS.includes(channel))
-    const connection = await session.connect({ transport, path, channels })
+    const connection = await session.connect({ transport, path })
     const writer = connection.stream.writable.getWriter()
-    const client = new RecordedClient({
-      ...rest,
-      send: bytes => void writer.write(Uint8Array.from(bytes)).catch(() => {}),
-    })
+    const send = (bytes: Uint8Array) => void writer.write(Uint8Array.from(bytes)).catch(() => {})
+    const client = new RecordedClient({ ...rest, send })
     const reading = (async () => {
       for await (const bytes of connection.stream.readable) client.push(bytes)
     })()
     reading.catch(() => {})
     await client.start()
+    const hasSide = allowed_channels.some(channel => !RDP_CHANNELS.includes(channel))
+    const transfers = hasSide ? await session.transfers({ path }) : undefined
+    const notices: TransferEvent[] = []
+    const listening = (async () => {
+      for await (const event of transfers?.events() ?? []) notices.push(event)
+    })()
+    listening.catch(() => {})
     return {
       sessionId: session.id,
       attachmentId: id,
       workerId: worker_id ?? '',
       allowedChannels: allowed_channels,
       client,
-      upload: async () => ({ refused: 'the SDK has no uploads' }),
-      notices: () => [],
+      uploadRefusal: hasSide ? 'ERR_UPLOAD_NOT_ALLOWED' : 'ERR_CHANNEL_NOT_ALLOWED',
+      upload: async (name, content) => {
+        try {
+          const to = transfers ?? (await session.transfers({ path }))
+          return await to.upload(new File([Uint8Array.from(content)], name))
+        } catch (error) {
+          return { refused: (error as RapError).code }
+        }
+      },
+      notices: () => [...(transfers?.policy === undefined ? [] : [{ type: 'policy' }]), ...notices],
       closed: connection.closed.then(({ reason }) => reason),
-      close: () => void connection.close(),
+      close: () => {
+        void transfers?.close()
+        void connection.close()
+      },
     }
   }
 
@@ -232,6 +249,7 @@ class WireSession {
       workerId: attachment.worker_id,
       allowedChannels: this.allowedChannels,
       client,
+      uploadRefusal: 'ERR_BIND_CHANNELS_NOT_ALLOWED',
       closed: new Promise(resolve => socket.once('close', (_code, reason) => resolve(reason.toString()))),
       close: () => socket.close(),
     }

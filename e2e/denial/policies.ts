@@ -69,8 +69,8 @@ export class PolicyWriter {
 
   /** For the administrator, who is the person of every test. */
   async grant(resourceId: string, document: unknown): Promise<PolicyAnswer> {
-    const { id } = await this.#platform.api.call<{ id: string }>('GET', '/v1/me')
-    return await this.#put(`/v1/resources/${resourceId}/grants/${id}`, document)
+    const { user } = await this.#platform.api.call<{ user: { id: string } }>('GET', '/v1/me')
+    return await this.#put(`/v1/resources/${resourceId}/grants/${user.id}`, document)
   }
 
   /** Puts a row of the table on a resource. */
