@@ -73,3 +73,9 @@ t.test('this machine may be dialled outside production, and nowhere when a list 
   t.equal(allows({ APP_ENV: 'development', RDP_WORKER_TARGET_ALLOW: '10.0.0.0/8' }, '127.0.0.1'), false)
   t.equal(allows({ RDP_WORKER_TARGET_ALLOW: '127.0.0.0/8' }, '127.0.0.1'), true)
 })
+
+t.test('uploads go to an absolute path, if to any that is named', async t => {
+  t.same(variablesRefused({ RDP_WORKER_UPLOAD_DIR: 'uploads' }), ['RDP_WORKER_UPLOAD_DIR'])
+  t.same(variablesRefused({ RDP_WORKER_UPLOAD_DIR: '/var/lib/rap/uploads', RDP_WORKER_UPLOAD_MAX_BYTES: '0' }), [])
+  t.same(variablesRefused({ RDP_WORKER_UPLOAD_MAX_BYTES: '-1' }), ['RDP_WORKER_UPLOAD_MAX_BYTES'])
+})
