@@ -3,6 +3,10 @@ import type { IssuedCertificate } from '@rap/pki'
 import { PROTOCOL, pduSize } from '@rap/rdp'
 import { waitFor } from '@rap/testkit'
 import { encodeFastPath } from '../../../packages/rdp/src/fast-path.ts'
+import { CS, decodeUserDataBlocks } from '../../../packages/rdp/src/gcc/blocks.ts'
+import { decodeClientNetworkData } from '../../../packages/rdp/src/gcc/client-blocks.ts'
+import { decodeConferenceCreateRequest } from '../../../packages/rdp/src/gcc/conference.ts'
+import { decodeMcsConnectInitial } from '../../../packages/rdp/src/mcs/connect.ts'
 import { decodeMcsPdu } from '../../../packages/rdp/src/mcs/domain.ts'
 import { decodeX224Message } from '../../../packages/rdp/src/x224.ts'
 import * as rdp from '../../../packages/rdp/test/relay/harness.ts'
@@ -33,6 +37,16 @@ export function update(body: Uint8Array): Uint8Array {
 /** Key presses of this many bytes. */
 export function input(body: Uint8Array): Uint8Array {
   return encodeFastPath({ numEvents: 1, flags: 0, body })
+}
+
+/** Channel ids from here on, in the order of the request. */
+const OTHER_CHANNELS = 1020
+
+/** The static channels that the worker asks for. */
+function channelsOf(connectInitial: Uint8Array): string[] {
+  const { userData } = decodeMcsConnectInitial(connectInitial.subarray(7))
+  const net = decodeUserDataBlocks(decodeConferenceCreateRequest(userData)).find(({ type }) => type === CS.NET)
+  return net === undefined ? [] : decodeClientNetworkData(net.data).channels.map(({ name }) => name)
 }
 
 /** One connection of a desktop, from TLS on. */
@@ -79,7 +93,11 @@ export class DesktopSession {
     if (this.isSilent) return
     if (this.pdus.length === 1) {
       // What the worker asks for where the resource says `auto`.
-      this.send(rdp.connectResponse({ clientRequestedProtocols: PROTOCOL.SSL | PROTOCOL.HYBRID | PROTOCOL.HYBRID_EX }))
+      const channelIds = channelsOf(pdu).map((name, index) =>
+        name === 'drdynvc' ? rdp.DRDYNVC : OTHER_CHANNELS + index,
+      )
+      const clientRequestedProtocols = PROTOCOL.SSL | PROTOCOL.HYBRID | PROTOCOL.HYBRID_EX
+      this.send(rdp.connectResponse({ clientRequestedProtocols, channelIds }))
       return
     }
     const message = decodeX224Message(pdu)

@@ -36,7 +36,6 @@ import {
   ClientKey,
   newPlace,
   type Place,
-  type SignChanges,
   type SigningSet,
   signingSet,
 } from './signing.ts'
@@ -270,7 +269,10 @@ export class TestWorker {
   }
 
   /** Token and proof of the client that has started the session. */
-  async credentials(place: Place, changes: SignChanges = {}): Promise<{ token: string; proof: string }> {
+  async credentials(
+    place: Place,
+    changes: Parameters<ClientKey['token']>[2] = {},
+  ): Promise<{ token: string; proof: string }> {
     const token = await this.key.token(this.signing, place, changes)
     return { token, proof: await this.key.proof(token, this.url) }
   }
