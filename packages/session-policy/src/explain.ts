@@ -4,11 +4,11 @@ import type { ChannelDecision, DecidedBy } from './decide.ts'
 /** What a channel is to a person. */
 export const CHANNEL_WORDS: Readonly<Record<Channel, string>> = {
   display: 'The picture of the desktop',
-  input: 'Keyboard and mouse',
+  input: 'Use of keyboard and mouse',
   clipboard_client_to_server: 'The clipboard to the desktop',
   clipboard_server_to_client: 'The clipboard from the desktop',
   file_upload: 'Sending files to the desktop',
-  events: 'Notices about the session',
+  events: 'News about the session',
 }
 
 const SCOPE_WORDS: Readonly<Record<DecidedBy, string>> = {
