@@ -48,7 +48,7 @@ export class Room {
     // Read before the disk is asked: what is written meanwhile then counts twice rather than not at all.
     const toCome = this.#toCome
     const { bavail, bsize } = await statfs(dir)
-    if (bavail * bsize - reserveBytes < size) throw new UploadError('ERR_UPLOAD_DISK_FULL')
+    if (bavail * bsize - reserveBytes - toCome < size) throw new UploadError('ERR_UPLOAD_DISK_FULL')
     this.#announced += size
     this.#toCome += size
     let left = size
