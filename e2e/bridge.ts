@@ -7,10 +7,15 @@ import type { Platform } from '@rap/testkit'
 import { endSession } from './desktop.ts'
 import { directUrl, newClientKey, type Started, wireBind } from './wire-client.ts'
 
+/** Nothing that an RDP client could make use of. */
+const SIDE_CHANNELS: ReadonlySet<string> = new Set(['file_upload', 'events'])
+
 export interface Bridge {
   readonly port: number
   /** Close code and reason of every connection that has ended, or why it did not come up. */
   readonly endings: readonly string[]
+  /** The session of every connection, in order. */
+  readonly sessions: readonly string[]
   close(): void
 }
 
@@ -29,6 +34,7 @@ export async function startBridge(platform: Platform, resourceId: string): Promi
     now: new Date(),
   })
   const endings: string[] = []
+  const sessions: string[] = []
   const serve = async (plain: Socket): Promise<void> => {
     await once(plain, 'data')
     plain.pause()
@@ -40,9 +46,11 @@ export async function startBridge(platform: Platform, resourceId: string): Promi
     const started = await platform.api.call<Started>('POST', '/v1/sessions', {
       body: { resource_id: resourceId, dpop_jkt: key.jkt },
     })
+    sessions.push(started.session.id)
     const url = directUrl(started)
     const { token } = started.data_plane
-    const outcome = await wireBind(platform, { url, token, proof: await key.proof(token, url) })
+    const channels = started.attachment.allowed_channels.filter(channel => !SIDE_CHANNELS.has(channel))
+    const outcome = await wireBind(platform, { url, token, proof: await key.proof(token, url), channels })
     if (!outcome.bound) throw new Error(outcome.reason)
     const { socket } = outcome
     socket.on('message', (bytes: Buffer, isBinary: boolean) => isBinary && client.write(bytes))
@@ -64,5 +72,5 @@ export async function startBridge(platform: Platform, resourceId: string): Promi
   })
   server.listen(0, '127.0.0.1')
   await once(server, 'listening')
-  return { port: (server.address() as { port: number }).port, endings, close: () => server.close() }
+  return { port: (server.address() as { port: number }).port, endings, sessions, close: () => server.close() }
 }

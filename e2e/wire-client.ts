@@ -28,7 +28,7 @@ export async function newClientKey(): Promise<ClientKey> {
 /** A session as the API answers with it. */
 export interface Started {
   readonly session: { readonly id: string; readonly state: string }
-  readonly attachment: { readonly id: string; readonly worker_id: string }
+  readonly attachment: { readonly id: string; readonly worker_id: string; readonly allowed_channels: readonly string[] }
   readonly data_plane: {
     readonly token: string
     readonly candidates: readonly { readonly type: string; readonly url: string }[]
