@@ -24,7 +24,7 @@ export { type Platform, type PlatformWorker, startPlatform } from './platform/pl
 export { type PlatformTarget, type SeededResource, targetOf } from './platform/seed.ts'
 export { type Service, type ServiceEnv, type ServiceName, startService } from './platform/service.ts'
 export { type CertificateFiles, TRUST_DOMAIN, writePlatformCertificate } from './platform/state.ts'
-export { connected, type OpenDesktopOptions, openDesktop, typeLine } from './portal.ts'
+export { connected, type DroppedFile, dropFile, type OpenDesktopOptions, openDesktop, typeLine } from './portal.ts'
 export { type PostgresOptions, type PostgresServer, startPostgres } from './postgres.ts'
 export { removePostgresData } from './postgres-data-dir.ts'
 export { type ProcessExit, type ProcessOptions, type RunningProcess, startProcess } from './process.ts'

@@ -46,3 +46,33 @@ export async function typeLine(page: Page, line: string): Promise<void> {
   await page.keyboard.type(line, { delay: 15 })
   await page.keyboard.press('Enter')
 }
+
+/** A file for `dropFile`: so many bytes that do not repeat. */
+export interface DroppedFile {
+  readonly name: string
+  readonly size: number
+}
+
+/** Runs in the page, for which this package has no types. */
+const MAKE_FILE = `async ({ name, size }) => {
+  const content = new Uint8Array(size)
+  // 64 KiB is the most that one call gives.
+  for (let at = 0; at < size; at += 65536) crypto.getRandomValues(content.subarray(at, at + 65536))
+  const digest = new Uint8Array(await crypto.subtle.digest('SHA-256', content))
+  const transfer = new DataTransfer()
+  transfer.items.add(new File([content], name))
+  return { transfer, sha256: Array.from(digest, byte => byte.toString(16).padStart(2, '0')).join('') }
+}`
+
+/** Drags a new file of random bytes over the desktop and lets it go; answers its SHA-256 in hexadecimal. */
+export async function dropFile(page: Page, file: DroppedFile): Promise<string> {
+  const made = await page.evaluateHandle(`(${MAKE_FILE})(${JSON.stringify(file)})`)
+  const dataTransfer = await made.getProperty('transfer')
+  const desktop = page.getByTestId('desktop')
+  await desktop.dispatchEvent('dragenter', { dataTransfer })
+  await page.getByTestId('drop-zone').waitFor()
+  await desktop.dispatchEvent('dragover', { dataTransfer })
+  await desktop.dispatchEvent('drop', { dataTransfer })
+  const sha256 = await made.getProperty('sha256')
+  return String(await sha256.jsonValue())
+}
