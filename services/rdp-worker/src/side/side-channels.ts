@@ -17,6 +17,9 @@ import { WITHHELD_WORDS } from './withheld-words.ts'
 /** Time in which the same thing is told once, in milliseconds. */
 const WITHHELD_PAUSE_MS = 10_000
 
+/** Pause in which changes of the list are gathered, in milliseconds. */
+const TELL_PAUSE_MS = 25
+
 /** A connection's end for messages beside RDP. */
 export interface SidePort {
   send(message: SideMessage): void
@@ -60,12 +63,13 @@ export class SideChannels {
   readonly #stopListening: () => void
   #policy: RuntimePolicy
   #mounted = false
+  #telling: NodeJS.Timeout | undefined
   readonly #withheldAt = new Map<string, number>()
 
   constructor(options: SideChannelsOptions) {
     this.#options = options
     this.#policy = options.policy
-    this.#stopListening = options.uploads.onChange(() => this.#tellTransfers())
+    this.#stopListening = options.uploads.onChange(() => this.#tellTransfersSoon())
   }
 
   /** Gives a connection its channels, and takes them from an older one. */
@@ -87,6 +91,7 @@ export class SideChannels {
   /** The attachment is over. */
   close(): void {
     this.#stopListening()
+    clearTimeout(this.#telling)
     this.#ports.clear()
   }
 
@@ -148,7 +153,7 @@ export class SideChannels {
   setMounted(mounted: boolean): void {
     if (this.#mounted === mounted) return
     this.#mounted = mounted
-    this.#tellTransfers()
+    this.#tellTransfersSoon()
   }
 
   /** Tells whoever listens on `events`. */
@@ -205,7 +210,13 @@ export class SideChannels {
     }
   }
 
+  /** Soon, and once for many changes: a list may be long, and whoever begins and cancels in a loop is not to fill the worker's time. */
+  #tellTransfersSoon(): void {
+    this.#telling ??= setTimeout(() => this.#tellTransfers(), TELL_PAUSE_MS)
+  }
+
   #tellTransfers(): void {
+    this.#telling = undefined
     const message = this.#transfers()
     for (const [port, { channels }] of this.#ports) if (channels.has('file_upload')) port.send(message)
   }

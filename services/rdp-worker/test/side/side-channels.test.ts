@@ -64,6 +64,12 @@ function sendChunk(client: DataPlaneClient, id: string, offset: number, bytes: U
   client.socket.send(Buffer.concat([encodeChunkHeader(id, offset), bytes]))
 }
 
+/** The newest list's entry of an upload, in this state. */
+function listed(client: DataPlaneClient, id: string, state: string): Record<string, unknown> | undefined {
+  const list = client.texts.findLast(({ type }) => type === 'transfers')
+  return list?.items.find((item: Record<string, unknown>) => item.upload_id === id && item.state === state)
+}
+
 const sha256 = (bytes: Uint8Array): string => createHash('sha256').update(bytes).digest('hex')
 
 t.test('a file goes up beside the desktop, in binary chunks and in JSON, and is in the list of transfers', async t => {
@@ -256,10 +262,10 @@ t.test('uploads outlive an attachment, and are gone with the session', async t =
   await side.closed
   await worker.controlPlane.reported(place.attachment_id, 'closed')
   const again = await up({ session_id: place.session_id })
-  const listed = await bindTo({ ...again.place, session_id: place.session_id }, ['file_upload'])
-  t.match((await heard(listed, { type: 'transfers' })).items, [{ upload_id: id, name: 'kept.txt', state: 'ready' }])
+  const looking = await bindTo({ ...again.place, session_id: place.session_id }, ['file_upload'])
+  t.match((await heard(looking, { type: 'transfers' })).items, [{ upload_id: id, name: 'kept.txt', state: 'ready' }])
   worker.controlPlane.overSessions.add(place.session_id)
-  await heard(listed, { type: 'transfers', items: [] })
+  await heard(looking, { type: 'transfers', items: [] })
 })
 
 t.test('who does nothing is warned and disconnected; who does something is not', async t => {
