@@ -87,11 +87,8 @@ t.test('a file goes up beside the desktop, in binary chunks and in JSON, and is 
     await heard(side, { type: 'upload_progress', upload_id: id, offset: bytes.length })
     say(side, { type: 'upload_end', upload_id: id, sha256: sha256(bytes) })
     await heard(side, { type: 'upload_done', upload_id: id, name: `${transport}.bin` })
-    const list = side.texts.findLast(({ type }) => type === 'transfers')
-    t.match(
-      list.items.find((item: { upload_id: string }) => item.upload_id === id),
-      { state: 'ready', size: 300_000 },
-    )
+    const entry = await waitFor(() => listed(side, id, 'ready'), { what: 'the list', intervalMs: 5 })
+    t.match(entry, { name: `${transport}.bin`, size: 300_000, offset: 300_000 })
     t.match(await worker.controlPlane.auditedEvent('upload_finished'), { attachment_id: place.attachment_id })
   }
 })

@@ -2,6 +2,7 @@ import { randomBytes, randomUUID } from 'node:crypto'
 import {
   chmodSync,
   existsSync,
+  lstatSync,
   mkdirSync,
   readdirSync,
   readlinkSync,
@@ -81,7 +82,7 @@ t.test('a start wipes what a crash of this worker has left, and nothing else', a
   const elsewhere = place(t)
   writeFileSync(join(elsewhere, 'keep'), '')
   symlinkSync(elsewhere, join(dir, `rap-uploads-${workerId}-link`))
-  const [left] = readdirSync(dir).filter(name => name.includes(workerId) && statSync(join(dir, name)).isDirectory())
+  const [left] = readdirSync(dir).filter(name => name.includes(workerId) && lstatSync(join(dir, name)).isDirectory())
   await openStores(t, { dir, workerId })
   t.notOk(existsSync(join(dir, left!)))
   t.ok(existsSync(join(elsewhere, 'keep')), 'no link is followed')
