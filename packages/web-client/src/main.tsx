@@ -14,7 +14,7 @@ if (root === null) throw new TypeError('index.html has a root element')
 createRoot(root).render(
   <StrictMode>
     <MantineProvider theme={theme} defaultColorScheme="auto">
-      <Notifications position="top-right" />
+      <Notifications position="bottom-right" />
       <AuthProvider>
         <Portal />
       </AuthProvider>
