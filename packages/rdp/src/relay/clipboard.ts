@@ -325,9 +325,9 @@ export class Clipboard {
     this.#answerNoText(this.#other(from))
   }
 
-  /** The target gets an empty text with the failure: older xrdp leaves the program that pastes waiting for ever where there is none. */
+  /** An empty text goes with the failure: where there is none, xrdp 0.9 and FreeRDP 2 leave the program that pastes waiting for ever. */
   #answerNoText(to: Side): void {
-    this.#send(to, encodeFormatDataResponse(false, new Uint8Array(to === this.#server ? TERMINATOR_BYTES : 0)))
+    this.#send(to, encodeFormatDataResponse(false, new Uint8Array(TERMINATOR_BYTES)))
   }
 
   #allows({ direction }: Side): boolean {

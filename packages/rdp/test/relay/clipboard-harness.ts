@@ -126,7 +126,7 @@ export function inWords(bytes: Uint8Array): string {
       const words = Buffer.from(data).toString('utf16le')
       if (!decodeResponseFlags(msgFlags)) {
         if (data.some(byte => byte !== 0)) throw new Error('a failure with something in it')
-        return 'no text'
+        return sized(data, 2, 'no text')
       }
       if (data.length % 2 !== 0 || words.indexOf('\0') !== words.length - 1) throw new Error('not one terminated text')
       if (!words.isWellFormed()) throw new Error('lone surrogate')
