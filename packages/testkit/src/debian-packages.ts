@@ -37,6 +37,7 @@ export const debianPackages = [
     purposes: ['test'],
   },
   { what: 'keyboard of an X server', provides: ['xdotool'], packages: ['xdotool'], purposes: ['test'] },
+  { what: 'clipboard of an X server', provides: ['xclip'], packages: ['xclip'], purposes: ['test'] },
   { what: 'xrdp', provides: ['/usr/sbin/xrdp'], packages: ['xrdp'], purposes: ['test'] },
   {
     what: 'Xorg modules of xrdp',

@@ -69,7 +69,10 @@ export interface SesmanIni {
   readonly logFile: string
 }
 
-/** sesman.ini(5) for sessions that run one script, on display numbers that nobody else was given. */
+/**
+ * sesman.ini(5) for sessions that run one script, on display numbers that nobody else was given. Their locale is one in which the clipboard and file names
+ * can have letters beyond ASCII.
+ */
 export function sesmanIni(options: SesmanIni): string {
   return `[Globals]
 ListenAddress=127.0.0.1
@@ -92,6 +95,9 @@ KillDisconnected=false
 DisconnectedTimeLimit=0
 IdleTimeLimit=0
 Policy=Default
+
+[SessionVariables]
+LANG=C.UTF-8
 
 [Logging]
 LogFile=${options.logFile}
