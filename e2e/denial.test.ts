@@ -40,6 +40,10 @@ async function tryEverything(t: Test, policy: PolicyRow, transport: Transport, p
     t.same(arrived(cell.link.client, 'server_to_client'), due('server_to_client'), 'what reached the client')
     t.same(cell.link.client.failure, undefined)
     t.notOk(cell.target.isClosed, 'the session goes on')
+    const audit = [
+      ...new Set(ATTEMPTS.map(attempt => attempt.audit?.(cell)).filter(words => words !== undefined)),
+    ].sort()
+    t.same(await world.auditOf(cell.link.sessionId, audit.length), audit, 'what the audit says, once each')
   } finally {
     cell.link.close()
   }
@@ -54,7 +58,7 @@ t.test('every policy over every transport and path', async t => {
   t.jobs = PARALLEL
   const cells = POLICIES.flatMap(policy =>
     TRANSPORTS.flatMap(transport => PATHS.map(path => ({ policy, transport, path }))),
-  )
+  ).filter(({ policy, transport }) => transport !== 'sdk json_v1' || policy.scope === 'organization')
   await Promise.all(
     cells.map(({ policy, transport, path }) =>
       t.test(`${policy.name}, ${transport}, ${path}`, { buffered: true }, async t => {

@@ -18,13 +18,24 @@ export interface Attempt {
   readonly act: (cell: Cell, word: string) => Promise<string> | string
   /** What is to be told; nothing where the attempt is answered by silence. */
   readonly told?: (cell: Cell) => string
+  /** What the audit says of it, once a session whatever is tried again; nothing where only the counters know. */
+  readonly audit?: (cell: Cell) => AuditWords | undefined
 }
+
+/** One event of the audit in words: event, code, channel and direction. */
+export type AuditWords = string
+
+const refusedChannel = (channel: string, direction: Attempt['direction']): AuditWords =>
+  `channel_refused ERR_CHANNEL_REFUSED ${channel} ${direction}`
+const withheld = (code: string, channel: string, direction: Attempt['direction']): AuditWords =>
+  `channel_data_withheld ${code} ${channel} ${direction}`
 
 export const DISPLAY_CONTROL = 'Microsoft::Windows::RDS::DisplayControl'
 /** Ids of the dynamic channels that the target asks for. */
 const DYNAMIC = { allowed: 11, refused: 12 } as const
 
 const SILENCE = ''
+const FORMAT_CODE = 'ERR_CLIPBOARD_FORMAT'
 const hasClipboard = (cell: Cell): boolean =>
   cell.has('clipboard_client_to_server') || cell.has('clipboard_server_to_client')
 /** Where the clipboard is open at all, whoever asks is told; else nobody is there. */
@@ -113,6 +124,7 @@ const clipboardBegins: Attempt = {
     return 'ready'
   },
   told: askerIsTold('ready'),
+  audit: cell => (hasClipboard(cell) ? undefined : refusedChannel('cliprdr', 'client_to_server')),
 }
 
 const clipboard: readonly Attempt[] = DIRECTIONS.flatMap(({ direction, needs, from, ends }): readonly Attempt[] => {
@@ -132,12 +144,17 @@ const clipboard: readonly Attempt[] = DIRECTIONS.flatMap(({ direction, needs, fr
     const answer = format === FORMAT.FILES ? await asker.askForFile() : await asker.askFor(format)
     return (answer.msgFlags & CB_RESPONSE_OK) === 0 ? 'refused' : 'given'
   }
-  const copied = (name: string, format: number, make: (word: string) => Buffer): Attempt => ({
+  const inAudit = (whenAllowed: string | undefined, whenDenied: string) => (cell: Cell) => {
+    const code = cell.has(needs) ? whenAllowed : whenDenied
+    return hasClipboard(cell) && code !== undefined ? withheld(code, 'cliprdr', direction) : undefined
+  }
+  const copied = (name: string, format: number, make: (word: string) => Buffer, code: string): Attempt => ({
     name: `${name} of ${from}`,
     direction,
     needs: 'never',
     act: (cell, word) => copy(cell, format, make(word)),
     told: askerIsTold('refused'),
+    audit: inAudit(code, 'ERR_CLIPBOARD_DIRECTION'),
   })
   const said = (name: string, say: (owner: ClipboardPeer, word: string) => void): Attempt => ({
     name: `${name} of ${from}`,
@@ -156,6 +173,7 @@ const clipboard: readonly Attempt[] = DIRECTIONS.flatMap(({ direction, needs, fr
       needs,
       act: (cell, word) => copy(cell, FORMAT.UNICODETEXT, unicodeText(word)),
       told: cell => (hasClipboard(cell) ? (cell.has(needs) ? 'given' : 'refused') : 'no channel'),
+      audit: inAudit(undefined, 'ERR_CLIPBOARD_DIRECTION'),
     },
     {
       name: `nothing but text is offered by ${from}`,
@@ -168,11 +186,19 @@ const clipboard: readonly Attempt[] = DIRECTIONS.flatMap(({ direction, needs, fr
       },
       told: cell => (hasClipboard(cell) ? (cell.has(needs) ? String(FORMAT.UNICODETEXT) : '') : 'no channel'),
     },
-    copied('a text in a code page', FORMAT.TEXT, word => Buffer.from(`${word}\0`)),
-    copied('a page', FORMAT.HTML, word => Buffer.from(`<b>${word}</b>`)),
-    copied('a picture', FORMAT.DIB, word => Buffer.from(word)),
-    copied('a file', FORMAT.FILES, word => Buffer.from(word)),
-    copied('a text over the limit', FORMAT.UNICODETEXT, word => unicodeText(word.padEnd(CLIPBOARD_BYTES / 2 + 1, 'x'))),
+    copied('a text in a code page', FORMAT.TEXT, word => Buffer.from(`${word}\0`), FORMAT_CODE),
+    copied('a page', FORMAT.HTML, word => Buffer.from(`<b>${word}</b>`), FORMAT_CODE),
+    copied('a picture', FORMAT.DIB, word => Buffer.from(word), FORMAT_CODE),
+    {
+      ...copied('a file', FORMAT.FILES, word => Buffer.from(word), FORMAT_CODE),
+      audit: inAudit(FORMAT_CODE, FORMAT_CODE),
+    },
+    copied(
+      'a text over the limit',
+      FORMAT.UNICODETEXT,
+      word => unicodeText(word.padEnd(CLIPBOARD_BYTES / 2 + 1, 'x')),
+      'ERR_CLIPBOARD_TOO_LARGE',
+    ),
     {
       name: `what stands behind the end of a text of ${from}`,
       direction,
@@ -194,7 +220,10 @@ const clipboard: readonly Attempt[] = DIRECTIONS.flatMap(({ direction, needs, fr
       owner.say(CB.LOCK_CLIPDATA, 0, Buffer.from(word.slice(0, 4)))
       owner.say(CB.UNLOCK_CLIPDATA, 0, Buffer.from(word.slice(0, 4)))
     }),
-    said('a message of an unknown kind', (owner, word) => owner.say(0x77, 0, Buffer.from(word))),
+    {
+      ...said('a message of an unknown kind', (owner, word) => owner.say(0x77, 0, Buffer.from(word))),
+      audit: inAudit('ERR_CLIPBOARD_MALFORMED', 'ERR_CLIPBOARD_MALFORMED'),
+    },
   ]
 })
 
@@ -234,6 +263,7 @@ const devices: readonly Attempt[] = [
       link.client.rdp.sendChannel('rdpdr', ownDevices(word))
       return SILENCE
     },
+    audit: () => refusedChannel('rdpdr', 'client_to_server'),
   },
   {
     name: 'a file that is sent to the desktop',
@@ -252,6 +282,11 @@ const devices: readonly Attempt[] = [
       return ioStatus === STATUS_SUCCESS ? 'read' : `status ${ioStatus.toString(16)}`
     },
     told: cell => (cell.has('file_upload') ? 'read' : cell.link.uploadRefusal),
+    audit: ({ allowed, link }) => {
+      if (allowed.has('file_upload')) return 'upload_finished - - -'
+      const { uploadRefusal: code } = link
+      return code.startsWith('ERR_BIND') ? `data_plane_bind_refused ${code} - -` : undefined
+    },
   },
   {
     name: 'every change of the drive',
@@ -268,6 +303,7 @@ const devices: readonly Attempt[] = [
       return after.ioStatus === STATUS_SUCCESS ? done.join() : 'the file is gone'
     },
     told: cell => (cell.has('file_upload') ? '' : 'no drive'),
+    audit: cell => (cell.has('file_upload') ? withheld('ERR_DRIVE_READ_ONLY', 'rdpdr', 'server_to_client') : undefined),
   },
   {
     name: 'what the target keeps in the cache of a printer',
@@ -277,6 +313,7 @@ const devices: readonly Attempt[] = [
       if (cell.knows('rdpdr')) cell.devices.sayPrinterCache(word)
       return SILENCE
     },
+    audit: cell => (cell.has('file_upload') ? withheld('ERR_DRIVE_MALFORMED', 'rdpdr', 'server_to_client') : undefined),
   },
 ]
 
@@ -289,6 +326,7 @@ const otherChannels: readonly Attempt[] = [
       link.client.rdp.sendChannel('rdpsnd', Buffer.from(word))
       return SILENCE
     },
+    audit: () => refusedChannel('rdpsnd', 'client_to_server'),
   },
   {
     name: 'data on a channel that the target was never asked for',
@@ -308,6 +346,7 @@ const otherChannels: readonly Attempt[] = [
       return (await openDynamic(cell, DISPLAY_CONTROL, DYNAMIC.allowed, word)) >= 0 ? 'open' : 'refused'
     },
     told: cell => (cell.has('display') ? 'open' : 'no channel'),
+    audit: cell => (cell.has('display') ? undefined : refusedChannel('drdynvc', 'client_to_server')),
   },
   {
     name: 'a dynamic channel for the microphone',
@@ -319,6 +358,7 @@ const otherChannels: readonly Attempt[] = [
       return cell.link.client.rdp.dynamicRequests.includes('AUDIO_INPUT') || status >= 0 ? 'open' : 'refused'
     },
     told: cell => (cell.has('display') ? 'refused' : 'no channel'),
+    audit: cell => (cell.has('display') ? refusedChannel('AUDIO_INPUT', 'server_to_client') : undefined),
   },
   {
     name: 'an order to go over to UDP',
@@ -334,6 +374,7 @@ const otherChannels: readonly Attempt[] = [
         cell.target.sendChannel('drdynvc', encodeDynvcPdu({ type: 'soft_sync_request', body: Buffer.from(word) }))
       return SILENCE
     },
+    audit: () => refusedChannel('udp', 'server_to_client'),
   },
   {
     name: 'a heartbeat',

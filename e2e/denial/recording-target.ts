@@ -11,8 +11,8 @@ export interface RecordingTarget {
   readonly host: string
   readonly port: number
   readonly certificateFingerprint: string
-  /** The newest connection that has logged on with this account, once its desktop is up. */
-  active(username: string): Promise<TargetSession>
+  /** The connection on which a client has said this word. */
+  hears(word: string): Promise<TargetSession>
   /** Every connection that was secured, in the order they came. */
   readonly sessions: readonly TargetSession[]
   close(): void
@@ -62,12 +62,8 @@ export async function startRecordingTarget(): Promise<RecordingTarget> {
     port: (server.address() as { port: number }).port,
     certificateFingerprint: sha256Fingerprint(new X509Certificate(certificatePem).raw),
     sessions,
-    active: async username =>
-      await waitFor(() => sessions.findLast(session => session.username === username && session.isActive), {
-        what: `desktop of ${username} at the target`,
-        timeoutMs: 20_000,
-        intervalMs: 5,
-      }),
+    hears: async word =>
+      await waitFor(() => sessions.find(session => session.saw(word)), { what: 'the connection', intervalMs: 5 }),
     close() {
       server.close()
       for (const socket of sockets) socket.destroy()

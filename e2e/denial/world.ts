@@ -1,22 +1,35 @@
-import { type Platform, startPlatform } from '@rap/testkit'
-import { Cell } from './cell.ts'
+import { PDUTYPE2 } from '@rap/rdp/codecs'
+import { type Platform, startPlatform, waitFor } from '@rap/testkit'
+import type { AuditWords } from './attempts.ts'
+import { Cell, newWord } from './cell.ts'
 import { type LinkOptions, Links } from './links.ts'
 import { type PolicyRow, PolicyWriter } from './policies.ts'
 import { type RecordingTarget, startRecordingTarget } from './recording-target.ts'
 
-/** An event of the audit, as far as the table looks at it. */
-export interface AuditRow {
+interface AuditRow {
   readonly event: string
   readonly code: string | null
-  readonly session_id: string | null
-  readonly details: Readonly<Record<string, unknown>>
+  readonly details: Readonly<Record<string, string | undefined>>
 }
 
 export interface CellOptions extends Pick<LinkOptions, 'transport' | 'path' | 'dynamicChannels'> {
   readonly policy: PolicyRow
+  readonly resourceId?: string
   /** Static channels that the RDP client insists on. */
   readonly channels?: readonly string[]
 }
+
+/** Events of what was held back, and of what came through and is worth a line. */
+const EVENTS = [
+  'channel_refused',
+  'channel_data_withheld',
+  'data_plane_bind_refused',
+  'upload_finished',
+  'upload_refused',
+  'relay_protocol_violation',
+]
+/** A worker reports so many refusals a minute and no more; the table causes hundreds. */
+const WORKERS = 4
 
 /** What every RDP client asks for, whatever the policy is. */
 const CLIENT_CHANNELS = ['rdpdr', 'rdpsnd', 'cliprdr', 'drdynvc']
@@ -27,7 +40,8 @@ export class World {
   readonly target: RecordingTarget
   readonly links: Links
   readonly policies: PolicyWriter
-  #accounts = 0
+  readonly #resources = new Map<string, Promise<string>>()
+  #names = 0
 
   private constructor(platform: Platform, target: RecordingTarget) {
     this.platform = platform
@@ -39,7 +53,7 @@ export class World {
   static async start(): Promise<World> {
     const target = await startRecordingTarget()
     try {
-      const world = new World(await startPlatform({ workers: 2 }), target)
+      const world = new World(await startPlatform({ workers: WORKERS }), target)
       await world.links.login()
       return world
     } catch (error) {
@@ -53,35 +67,57 @@ export class World {
     this.target.close()
   }
 
-  /** A resource of its own at the recording target; the account tells the connections apart. */
-  async newResource(): Promise<{ readonly id: string; readonly username: string }> {
-    const username = `account-${this.#accounts++}`
+  /** A resource at the recording target, with a policy of its own. */
+  async newResource(policy: PolicyRow): Promise<string> {
     const { host, port, certificateFingerprint } = this.target
     const { id } = await this.platform.addTarget({
-      name: username,
+      name: `target-${this.#names++}`,
       host,
       port,
       certificatePins: [certificateFingerprint],
-      credential: { username, password: 'denial-Pa55' },
+      credential: { username: 'svc', password: 'denial-Pa55' },
       security: 'tls',
     })
-    return { id, username }
-  }
-
-  /** A session under one policy, over one transport and path. */
-  async openCell({ policy, channels = CLIENT_CHANNELS, ...rest }: CellOptions): Promise<Cell> {
-    const { id, username } = await this.newResource()
     await this.policies.write(id, policy)
-    const link = await this.links.open({ resourceId: id, channels, ...rest })
-    return new Cell(policy.channels, link, await this.target.active(username))
+    return id
   }
 
-  async audit(sessionId: string): Promise<readonly AuditRow[]> {
+  /** A session under one policy, over one transport and path. Sessions of one policy share a resource, unless it is named. */
+  async openCell({ policy, channels = CLIENT_CHANNELS, resourceId, ...rest }: CellOptions): Promise<Cell> {
+    const shared = this.#resources.get(policy.name) ?? this.newResource(policy)
+    this.#resources.set(policy.name, shared)
+    const link = await this.links.open({ resourceId: resourceId ?? (await shared), channels, ...rest })
+    const word = newWord()
+    link.client.rdp.sendShare(PDUTYPE2.REFRESH_RECT, Buffer.from(word))
+    return new Cell(policy.channels, link, await this.target.hears(word))
+  }
+
+  /** What the audit says of a session about things that were held back or sent, in words, sorted. */
+  async audit(sessionId: string): Promise<readonly AuditWords[]> {
     const query = new URLSearchParams({
       organization_id: this.platform.organizationId,
       session_id: sessionId,
       limit: '200',
     })
-    return (await this.platform.api.call<{ items: AuditRow[] }>('GET', `/v1/audit-events?${query}`)).items
+    const { items } = await this.platform.api.call<{ items: AuditRow[] }>('GET', `/v1/audit-events?${query}`)
+    const told = items.filter(({ event }) => EVENTS.includes(event))
+    return told
+      .map(({ event, code, details: { channel, direction } }) =>
+        [event, code ?? '-', channel ?? '-', direction ?? '-'].join(' '),
+      )
+      .sort()
+  }
+
+  /** The same once it is as long as `count`: events take their time. */
+  async auditOf(sessionId: string, count: number): Promise<readonly AuditWords[]> {
+    let rows: readonly AuditWords[] = []
+    await waitFor(
+      async () => {
+        rows = await this.audit(sessionId)
+        return rows.length >= count
+      },
+      { what: 'the audit', timeoutMs: 15_000, intervalMs: 200 },
+    ).catch(() => {})
+    return rows
   }
 }
