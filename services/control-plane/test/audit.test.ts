@@ -216,6 +216,15 @@ t.test('workers and the gateway report what is on their list, about attachments 
     user_id: operator.id,
     outcome: 'refused',
   })
+  for (const [name, outcome] of [
+    ['channel_data_withheld', 'refused'],
+    ['upload_finished', 'ok'],
+    ['upload_refused', 'refused'],
+  ] as const) {
+    const details = { channel: 'file_upload', bytes: 7 }
+    t.equal((await report(worker.peer, { event: name, outcome, attachment_id, details })).status, 204)
+    t.match((await stand.audit(organizationId)).at(-1), { event: name, outcome, session_id: body.session.id, details })
+  }
   t.equal(
     (await report(worker.peer, { event: 'session_started', attachment_id })).body.code,
     'ERR_AUDIT_EVENT_NOT_ALLOWED',

@@ -105,6 +105,71 @@ const ROUTES: Record<string, Route> = {
       body: { action: 'stage', sha256: 'a'.repeat(64) },
     }),
   },
+  'GET organization policy': {
+    method: 'GET',
+    permission: 'policies.read',
+    prepare: async () => ({ url: `${organization}/policy` }),
+  },
+  'PUT organization policy': {
+    method: 'PUT',
+    permission: 'policies.manage',
+    prepare: async () => ({ url: `${organization}/policy`, body: { document: {} } }),
+  },
+  'DELETE organization policy': {
+    method: 'DELETE',
+    permission: 'policies.manage',
+    prepare: async () => ({ url: `${organization}/policy` }),
+  },
+  'GET resource policy': {
+    method: 'GET',
+    permission: 'policies.read',
+    prepare: async () => ({ url: `/v1/resources/${await stand.resource(organizationId)}/policy` }),
+  },
+  'PUT resource policy': {
+    method: 'PUT',
+    permission: 'policies.manage',
+    prepare: async () => ({
+      url: `/v1/resources/${await stand.resource(organizationId)}/policy`,
+      body: { document: {} },
+    }),
+  },
+  'DELETE resource policy': {
+    method: 'DELETE',
+    permission: 'policies.manage',
+    prepare: async () => ({ url: `/v1/resources/${await stand.resource(organizationId)}/policy` }),
+  },
+  'GET grants': {
+    method: 'GET',
+    permission: 'policies.read',
+    prepare: async () => ({ url: `/v1/resources/${await stand.resource(organizationId)}/grants` }),
+  },
+  'PUT grant': {
+    method: 'PUT',
+    permission: 'policies.manage',
+    prepare: async () => ({
+      url: `/v1/resources/${await stand.resource(organizationId)}/grants/${other.id}`,
+      body: { document: {} },
+    }),
+  },
+  'DELETE grant': {
+    method: 'DELETE',
+    permission: 'policies.manage',
+    prepare: async () => ({ url: `/v1/resources/${await stand.resource(organizationId)}/grants/${other.id}` }),
+  },
+  'GET own effective policy': {
+    method: 'GET',
+    permission: 'resources.read',
+    prepare: async () => ({ url: `/v1/resources/${await stand.resource(organizationId)}/effective-policy` }),
+  },
+  'GET effective policy of another': {
+    method: 'GET',
+    permission: 'policies.read',
+    prepare: async user => {
+      const resource = await stand.resource(organizationId)
+      const { id } = user === users.owner ? users.admin : users.owner
+      return { url: `/v1/resources/${resource}/effective-policy?user_id=${id}` }
+    },
+  },
   'PUT secret': {
     method: 'PUT',
     permission: 'secrets.write',

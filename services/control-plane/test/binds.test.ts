@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto'
+import { CHANNELS, type Channel, DEFAULT_LIMITS, RDP_CHANNELS, SIDE_CHANNELS } from '@rap/session-policy'
 import { PURPOSES, signToken, type UnsignedClaims } from '@rap/token-claims'
 import { generateKeyPair, SignJWT } from 'jose'
 import t from 'tap'
@@ -216,6 +217,107 @@ t.test('a channel is carried by one connection of an attachment', async t => {
     (await instance.call(operator, 'POST', `/v1/sessions/${session.id}/data-plane-token`)).body.data_plane.token
   t.match((await worker.bind(await fresh())).body, { code: 'ERR_BIND_CHANNELS_NOT_ALLOWED' })
   t.equal((await worker.bind(await fresh(), { requested_channels: ['input'] })).status, 200)
+})
+
+/** An organization whose sessions have every channel, with a session of it. */
+async function startWithAll() {
+  const everything = await stand.organization()
+  const [admin, user] = await Promise.all([
+    stand.user({ organizationId: everything, role: 'admin' }),
+    stand.user({ organizationId: everything, role: 'operator' }),
+  ])
+  await instance.call(admin, 'PUT', `/v1/organizations/${everything}/policy`, {
+    body: { document: { channels: CHANNELS, limits: { session_seconds: 3600 } } },
+  })
+  const { body } = await instance.call(user, 'POST', '/v1/sessions', {
+    body: { resource_id: await stand.resource(everything), dpop_jkt: await newJkt() },
+  })
+  const token = async () =>
+    (await instance.call(user, 'POST', `/v1/sessions/${body.session.id}/data-plane-token`)).body.data_plane.token
+  const bind = async (...requested_channels: Channel[]) => await worker.bind(await token(), { requested_channels })
+  const state = async () => {
+    const seen = (await instance.call(user, 'GET', `/v1/sessions/${body.session.id}`)).body
+    return [seen.state, seen.attachment.state]
+  }
+  return { session: body.session, attachment: body.attachment, user, token, bind, state }
+}
+
+t.test('the answer to a bind has the limits, and when the session ends', async t => {
+  const { session, bind } = await startWithAll()
+  const { body } = await bind(...CHANNELS)
+  t.same(body.limits, { ...DEFAULT_LIMITS, session_seconds: 3600 })
+  t.equal(body.session_ends_at, session.ends_at)
+})
+
+t.test('channels beside the RDP stream are bound alone, and again, before and after the desktop', async t => {
+  const { bind, state } = await startWithAll()
+  t.match((await bind('file_upload', 'events')).body, { allowed_channels: ['file_upload', 'events'] })
+  t.same(await state(), ['ready', 'ready'], 'they make no desktop one that somebody has come to')
+  t.equal((await bind(...RDP_CHANNELS)).status, 200)
+  t.same(await state(), ['active', 'active'])
+  for (const channel of SIDE_CHANNELS) t.equal((await bind(channel)).status, 200, `${channel} again`)
+  t.equal((await bind('file_upload', 'events')).status, 200)
+  t.same(await state(), ['active', 'active'])
+})
+
+t.test('channels inside the RDP stream are bound once, also beside ones that may be bound again', async t => {
+  const { attachment, bind } = await startWithAll()
+  t.equal((await bind(...CHANNELS)).status, 200, 'everything at once')
+  for (const channel of RDP_CHANNELS) {
+    t.equal((await bind(channel)).body.code, 'ERR_BIND_CHANNELS_NOT_ALLOWED', channel)
+    t.equal((await bind(channel, 'events')).body.code, 'ERR_BIND_CHANNELS_NOT_ALLOWED', `${channel} and events`)
+  }
+  const [row] = await stand.sql`select bound_channels from rap.session_attachments where id = ${attachment.id}`
+  t.same(row!.bound_channels, RDP_CHANNELS)
+})
+
+t.test('a token is spent by a bind of side channels too', async t => {
+  const { token } = await startWithAll()
+  const spent = await token()
+  t.equal((await worker.bind(spent, { requested_channels: ['events'] })).status, 200)
+  for (const requested_channels of [['events'], ['display']]) {
+    t.equal((await worker.bind(spent, { requested_channels })).body.code, 'ERR_BIND_TOKEN_REPLAYED')
+  }
+})
+
+t.test('a token with more than the attachment allows binds nothing at all, whatever it asks for', async t => {
+  for (const extra of CHANNELS.filter(channel => !['display', 'input', 'events'].includes(channel))) {
+    const { data_plane } = await start()
+    const wide = () => tokenWith(data_plane.token, { allowed_channels: ['display', 'input', 'events', extra] })
+    for (const requested_channels of [['display'], ['events'], [extra], ['display', extra]]) {
+      const { status, body } = await worker.bind(await wide(), { requested_channels })
+      t.equal(status, 403)
+      t.equal(body.code, 'ERR_BIND_CHANNELS_NOT_ALLOWED', `${extra}: ${requested_channels}`)
+    }
+    t.match(await lastAudit(), { event: 'data_plane_bind_refused', code: 'ERR_BIND_CHANNELS_NOT_ALLOWED' })
+    t.equal((await worker.bind(data_plane.token)).status, 200, 'the right one still binds')
+  }
+})
+
+t.test('side channels are bound where the desktop could be, and nowhere else', async t => {
+  for (const command of ['detach', 'terminate']) {
+    const { user, session, token } = await startWithAll()
+    const early = await token()
+    await instance.call(user, 'POST', `/v1/sessions/${session.id}/${command}`)
+    const { body } = await worker.bind(early, { requested_channels: ['file_upload'] })
+    t.equal(body.code, 'ERR_BIND_SESSION_ENDED', command)
+  }
+  const { user, session, token } = await startWithAll()
+  const old = await token()
+  await instance.call(user, 'POST', `/v1/sessions/${session.id}/attachments`, {
+    body: { dpop_jkt: await newJkt(), takeover: true },
+  })
+  const { body } = await worker.bind(old, { requested_channels: ['file_upload'] })
+  t.equal(body.code, 'ERR_BIND_ATTACHMENT_SUPERSEDED')
+})
+
+t.test('a session whose time has passed is bound by nobody, also before it is ended', async t => {
+  const { user, session, token } = await startWithAll()
+  const early = await token()
+  await stand.sql`update rap.remote_sessions set ends_at = now() where id = ${session.id}`
+  t.equal((await worker.bind(early)).body.code, 'ERR_BIND_SESSION_ENDED')
+  const fresh = await instance.call(user, 'POST', `/v1/sessions/${session.id}/data-plane-token`)
+  t.equal(fresh.body.code, 'ERR_SESSION_ENDED')
 })
 
 t.test('a session that is detached, terminated or failed is bound by nobody', async t => {

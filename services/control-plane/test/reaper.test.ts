@@ -128,6 +128,33 @@ t.test('a detached session is ended after its limit', async t => {
   t.equal(await stateOf(session.id), 'terminated')
 })
 
+t.test('a session past its time is ended, whether anybody is attached or not', async t => {
+  const attached = await start()
+  await worker.bind(attached.data_plane.token)
+  const detached = await start()
+  await instance.call(operator, 'POST', `/v1/sessions/${detached.session.id}/detach`)
+  const young = await start()
+  await stand.sql`
+    update rap.remote_sessions set ends_at = now() - interval '1 second'
+    where id = any(${[attached.session.id, detached.session.id]})`
+  await stand.sql`update rap.remote_sessions set ends_at = now() + interval '1 hour' where id = ${young.session.id}`
+  await sweep(ctx)
+  for (const { session } of [attached, detached]) {
+    const { body } = await instance.call(operator, 'GET', `/v1/sessions/${session.id}`)
+    t.match(body, { state: 'terminated', end_reason: 'ERR_SESSION_TIME_LIMIT' })
+    const events = (await stand.audit(organizationId)).filter(event => event.session_id === session.id).slice(-2)
+    t.match(events, [
+      { event: 'session_terminated', code: 'ERR_SESSION_TIME_LIMIT', actor_kind: 'service' },
+      { event: 'session_limit_reached', code: 'ERR_SESSION_TIME_LIMIT', details: { limit: 'session_seconds' } },
+    ])
+  }
+  const seen = await instance.internal(worker.peer, 'GET', `/internal/v1/attachments/${attached.attachment.id}`)
+  t.match(seen.body, { state: 'closed', reason: 'ERR_SESSION_TIME_LIMIT' })
+  t.equal(await stateOf(young.session.id), 'ready')
+  const late = await worker.report(attached.attachment.id, { state: 'closed', reason: 'ERR_SESSION_TIME_LIMIT' })
+  t.equal(late.status, 200, 'a worker that ends it in the same moment is welcome')
+})
+
 t.test('what has expired is removed, and a token is remembered longer than it is valid', async t => {
   const { attachment, data_plane } = await start()
   await worker.bind(data_plane.token)

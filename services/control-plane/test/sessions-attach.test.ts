@@ -186,6 +186,76 @@ t.test('a worker that closes an attachment leaves its session detached, and says
   ])
 })
 
+t.test('a worker that closes over a limit ends the session or leaves it detached, as the limit says', async t => {
+  const eventsOf = async (id: string) => (await stand.audit(organizationId)).filter(event => event.session_id === id)
+  const idle = await start()
+  const stats = { to_client_bytes: 7 }
+  await worker.report(idle.attachment.id, { state: 'closed', reason: 'ERR_SESSION_IDLE_LIMIT', stats })
+  t.match(await read(idle.session.id), {
+    state: 'detached',
+    attachment: { state: 'closed', reason: 'ERR_SESSION_IDLE_LIMIT' },
+  })
+  t.match((await eventsOf(idle.session.id)).slice(1), [
+    { event: 'session_detached', code: 'ERR_SESSION_IDLE_LIMIT', details: { to_client_bytes: 7 } },
+    { event: 'session_limit_reached', code: 'ERR_SESSION_IDLE_LIMIT', details: { limit: 'idle_seconds' } },
+  ])
+  const long = await start()
+  await stand.sql`update rap.remote_sessions set ends_at = now() where id = ${long.session.id}`
+  const report = { state: 'closed', reason: 'ERR_SESSION_TIME_LIMIT', stats }
+  t.equal((await worker.report(long.attachment.id, report)).status, 200)
+  t.equal((await worker.report(long.attachment.id, report)).status, 200, 'a repeated report is welcome')
+  t.match(await read(long.session.id), { state: 'terminated', end_reason: 'ERR_SESSION_TIME_LIMIT' })
+  t.match((await eventsOf(long.session.id)).slice(1), [
+    { event: 'session_terminated', code: 'ERR_SESSION_TIME_LIMIT', details: { to_client_bytes: 7 } },
+    { event: 'session_limit_reached', actor_kind: 'worker', details: { limit: 'session_seconds' } },
+  ])
+})
+
+t.test(
+  'a worker ends no session over a time limit that it does not have, nor with an attachment of before',
+  async t => {
+    const report = { state: 'closed', reason: 'ERR_SESSION_TIME_LIMIT' }
+    const free = await start()
+    t.equal((await worker.report(free.attachment.id, report)).status, 200)
+    t.equal((await read(free.session.id)).state, 'detached')
+    const taken = await start()
+    await attach(taken.session.id, true)
+    await stand.sql`update rap.remote_sessions set ends_at = now() + interval '1 hour' where id = ${taken.session.id}`
+    t.equal((await worker.report(taken.attachment.id, report)).body.code, 'ERR_ATTACHMENT_STATE')
+    t.equal((await read(taken.session.id)).state, 'ready')
+  },
+)
+
+t.test('an attach goes to the worker of before where that is alive, fits and has room', async t => {
+  const labels = { pool: 'affinity' }
+  const pool = await stand.resource(organizationId, { labels })
+  const workers = await Promise.all([1, 2, 3].map(() => instance.worker({ labels, maxSessions: 10 })))
+  for (const one of workers) one.start()
+  const { body } = await instance.call(operator, 'POST', '/v1/sessions', {
+    body: { resource_id: pool, dpop_jkt: await newJkt() },
+  })
+  const { session } = body
+  const home = workers.find(one => one.id === body.attachment.worker_id)!
+  const others = workers.filter(one => one !== home).map(one => one.id)
+  const again = async (takeover: boolean) => (await attach(session.id, takeover)).body.attachment.worker_id
+  for (let round = 0; round < 5; round++) {
+    // The others have less to do, and are not chosen all the same.
+    await home.heartbeat({}, { sessions: 9 })
+    if (round % 2 === 0) await instance.call(operator, 'POST', `/v1/sessions/${session.id}/detach`)
+    t.equal(await again(round % 2 === 1), home.id, `round ${round}`)
+  }
+  const leave = () => instance.call(operator, 'POST', `/v1/sessions/${session.id}/detach`)
+  await leave()
+  await home.heartbeat({}, { sessions: 10 })
+  const next = await again(false)
+  t.ok(others.includes(next), 'full')
+  await leave()
+  await home.heartbeat()
+  await workers.find(one => one.id === next)!.disappear()
+  t.not(await again(false), next, 'gone')
+  for (const one of workers) await one.disappear()
+})
+
 t.test('a worker that loses an active attachment makes the session fail', async t => {
   const { session, attachment, data_plane } = await start()
   t.equal((await worker.bind(data_plane.token)).status, 200)

@@ -18,11 +18,37 @@ interface Case {
   readonly workers: WorkerFacts[]
   readonly labels?: Record<string, string>
   readonly random?: number
+  readonly preferred?: string
   readonly expected: object
 }
 
 const CASES: Case[] = [
   { rule: 'nobody is there', workers: [], expected: { reason: 'none_alive' } },
+  {
+    rule: 'the preferred one has it, however much the others are free',
+    workers: [worker('a'), worker('b', { heartbeat: load(9) })],
+    preferred: 'b',
+    expected: { workerId: 'b' },
+  },
+  {
+    rule: 'the preferred one is full',
+    workers: [worker('a'), worker('b', { liveAttachments: 10 })],
+    preferred: 'b',
+    expected: { workerId: 'a' },
+  },
+  {
+    rule: 'the preferred one does not carry the labels',
+    workers: [worker('a', { labels: { site: 'north' } }), worker('b')],
+    labels: { site: 'north' },
+    preferred: 'b',
+    expected: { workerId: 'a' },
+  },
+  {
+    rule: 'the preferred one is not there',
+    workers: [worker('a'), worker('b', { heartbeat: undefined })],
+    preferred: 'b',
+    expected: { workerId: 'a' },
+  },
   {
     rule: 'nobody has a heartbeat',
     workers: [worker('a', { heartbeat: undefined })],
@@ -94,8 +120,8 @@ const CASES: Case[] = [
   },
 ]
 
-for (const { rule, workers, labels = {}, random = 0, expected } of CASES) {
+for (const { rule, workers, labels = {}, random = 0, preferred, expected } of CASES) {
   t.test(rule, async t => {
-    t.same(chooseWorker({ workers, labels, random }), expected)
+    t.same(chooseWorker({ workers, labels, random, preferred }), expected)
   })
 }
