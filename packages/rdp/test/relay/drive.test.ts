@@ -29,8 +29,8 @@ const CLIENT_HELLO = [hex('72444343 0100 0c00 01000000'), hex('72444e43 01000000
 const DEVICE_LIST = hex(`
   72444144 01000000 08000000 01000000 5241505f54726100 0e000000 5241505f5472616e736665727300`)
 const DEVICE_REMOVE = hex('72444d44 01000000 01000000')
-const NO_REMOVAL = changed(CAPABILITY_REQUEST, 40, 6)
-const NO_LOGON = changed(CAPABILITY_REQUEST, 40, 3)
+const NO_REMOVAL = changed(CAPABILITY_REQUEST, 36, 6)
+const NO_LOGON = changed(CAPABILITY_REQUEST, 36, 3)
 
 const content = (size: number) => Uint8Array.from({ length: size }, (_, index) => (index * 7) % 251)
 const two = () => new MemoryFiles({ 'notes.txt': content(5_000), 'Photo.JPG': content(3_000_000) })
@@ -265,10 +265,7 @@ t.test('one read is under way at a time, and open files take turns', async t => 
     files.reads.shift()!()
     order.push(...target.completions().map(({ completionId }) => completionId))
   }
-  t.same(
-    order,
-    [ids[0], ids[3], ids[1], ids[2]].map(Number).sort((a, b) => order.indexOf(a) - order.indexOf(b)),
-  )
+  t.equal(order.length, ids.length)
   t.ok(order.indexOf(ids[3]!) <= 2, 'the other file does not wait for all reads of the first')
   t.ok(order.indexOf(ids[0]!) < order.indexOf(ids[1]!) && order.indexOf(ids[1]!) < order.indexOf(ids[2]!))
   t.equal(target.drive.bufferedBytes, 0)
@@ -381,11 +378,10 @@ t.test('file information has the layouts of rdpdr, without reserved fields', asy
   const target = new Target(two()).mount()
   const query = (path: string, informationClass: number) =>
     target.answer(IRP_MJ.QUERY_INFORMATION, target.open(path), queryBody(informationClass))
-  const time = '80f48e929e7bdc01'.padStart(16, '0')
   const basic = buffer(query('\\notes.txt', 4))
   t.equal(basic.length, 36)
   const ticks = new Reader(basic, 'basic').u64le('CreationTime')
-  t.equal(Number(ticks / 10_000n - 11_644_473_600_000n), 1_767_323_045_000, time)
+  t.equal(Number(ticks / 10_000n - 11_644_473_600_000n), 1_767_323_045_000)
   t.same(buffer(query('\\notes.txt', 5)), hex('0020000000000000 8813000000000000 01000000 00 00'))
   t.same(buffer(query('\\', 5)), hex('0000000000000000 0000000000000000 01000000 00 01'))
   t.same(buffer(query('\\notes.txt', 0x23)), hex('80000000 00000000'))
@@ -522,12 +518,14 @@ t.test('bytes that come back while the way is not clear wait, and no further rea
 t.test('a write of any size is refused, and its bytes are not kept', async t => {
   const target = new Target(two()).mount()
   const id = target.open('\\notes.txt')
+  let most = 0
   for (const size of [60_000, 65_536, 5_000_000]) {
     const body = concat(new Writer().u32le(size).u64le(0n).zeros(20).finish(), new Uint8Array(size))
     for (const chunk of chunks(ioRequest({ majorFunction: IRP_MJ.WRITE, fileId: id, completionId: 9 }, body))) {
       target.drive.fromServer(chunk)
-      t.ok(target.drive.bufferedBytes <= 65_536)
+      most = Math.max(most, target.drive.bufferedBytes)
     }
+    t.ok(most <= 65_536)
     t.match(target.completions(), [{ completionId: 9, status: NT_STATUS.MEDIA_WRITE_PROTECTED }])
     t.same(target.told.splice(0), [READ_ONLY])
   }
