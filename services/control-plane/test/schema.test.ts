@@ -111,6 +111,31 @@ t.test('rows of two organizations cannot be mixed', async t => {
   )
 })
 
+t.test('a policy has one place, of its own organization, and a grant one of its members', async t => {
+  const put = (organization: string, resource: string | null, member: string | null, document: unknown = {}) => sql`
+    insert into rap.policies (organization_id, resource_id, user_id, document, updated_by)
+    values (${organization}, ${resource}, ${member}, ${sql.json(document as never)}, ${user.id})`
+  await put(organizationId, null, null)
+  t.equal(await broken(put(organizationId, null, null)), 'policies_scope_key')
+  await put(organizationId, resourceId, user.id)
+  t.equal(await broken(put(organizationId, resourceId, user.id)), 'policies_scope_key')
+  t.equal(await broken(put(organizationId, null, user.id)), 'policies_scope_known')
+  t.equal(await broken(put(foreignId, resourceId, null)), 'policies_resource_fkey')
+  const stranger = await stand.user({ organizationId: foreignId, role: 'owner' })
+  t.equal(await broken(put(organizationId, resourceId, stranger.id)), 'policies_member_fkey')
+  t.equal(await broken(put(foreignId, null, null, [])), 'policies_document_bound')
+  t.equal(await broken(put(foreignId, null, null, { x: 'x'.repeat(8192) })), 'policies_document_bound')
+})
+
+t.test('an attachment has limits, and no channel was bound that is not allowed', async t => {
+  const id = await attachment(await session())
+  const set = (change: object) => sql`update rap.session_attachments set ${sql(change)} where id = ${id}`
+  t.match(await broken(set({ limits: null })), /limits/)
+  t.equal(await broken(set({ bound_channels: ['input'] })), 'session_attachments_bound_within_allowed')
+  await set({ bound_channels: ['display'] })
+  t.equal(await broken(set({ allowed_channels: [] })), 'session_attachments_bound_within_allowed')
+})
+
 t.test('columns that say what a row is keep their value', async t => {
   const id = await session()
   t.equal(

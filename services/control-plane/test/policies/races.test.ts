@@ -17,8 +17,8 @@ async function put(document: unknown, url = policyUrl, at = instance) {
   return await at.call(admin, 'PUT', url, { body: { document } })
 }
 
-async function start(at = instance, resource = resourceId) {
-  return await at.call(operator, 'POST', '/v1/sessions', {
+async function start(at = instance, resource = resourceId, user = operator) {
+  return await at.call(user, 'POST', '/v1/sessions', {
     body: { resource_id: resource, dpop_jkt: await newJkt() },
   })
 }
@@ -108,12 +108,16 @@ t.test('changes of all scopes at once, members that leave and resources that go 
     const leaver = await stand.user({ organizationId, role: 'operator' })
     const doomed = await stand.resource(organizationId)
     const { body } = await start(instance, resources[round % 4])
+    const leaving = (await start(instance, resourceId, leaver)).body.session
     const answers = await Promise.all([
       ...resources.map((id, n) =>
         put({ limits: { upload_files: round + n + 1 } }, `/v1/resources/${id}/policy`, n % 2 === 0 ? instance : second),
       ),
       put({ channels: CHANNELS, limits: { upload_files: 100 + round } }, policyUrl, second),
       put({ limits: { upload_files: 5 } }, `/v1/resources/${doomed}/grants/${leaver.id}`),
+      instance.call(leaver, 'POST', `/v1/sessions/${leaving.id}/attachments`, {
+        body: { dpop_jkt: await newJkt(), takeover: true },
+      }),
       second.call(admin, 'DELETE', `/v1/organizations/${organizationId}/members/${leaver.id}`),
       second.call(admin, 'DELETE', `/v1/resources/${doomed}`),
       second.call(operator, 'POST', `/v1/sessions/${body.session.id}/terminate`),
