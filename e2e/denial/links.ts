@@ -1,5 +1,5 @@
 import { once } from 'node:events'
-import { createRapClient, type RapClient, type RapError, type TransferEvent } from '@rap/client-sdk'
+import { createRapClient, type RapClient, type RapError } from '@rap/client-sdk'
 import { parseServerMessage } from '@rap/data-plane-protocol'
 import { decodeRdCleanPathAnswer } from '@rap/rdp'
 import type { Platform } from '@rap/testkit'
@@ -36,8 +36,8 @@ export interface Link {
   readonly uploadRefusal: string
   /** Sends one small file, over a connection of its own where the transport carries none. */
   upload(name: string, content: Buffer): Promise<UploadOutcome>
-  /** What the person was told beside the desktop. */
-  notices(): readonly { readonly type: string }[]
+  /** The channels that the person was told last that there are; undefined where nobody has told. */
+  channelsTold(): readonly string[] | undefined
   /** Close reason of the connection that carries RDP. */
   readonly closed: Promise<string>
   close(): void
@@ -94,11 +94,6 @@ export class Links {
     await client.start()
     const hasSide = allowed_channels.some(channel => !RDP_CHANNELS.includes(channel))
     const transfers = hasSide ? await session.transfers({ path }) : undefined
-    const notices: TransferEvent[] = []
-    const listening = (async () => {
-      for await (const event of transfers?.events() ?? []) notices.push(event)
-    })()
-    listening.catch(() => {})
     return {
       sessionId: session.id,
       attachmentId: id,
@@ -114,7 +109,7 @@ export class Links {
           return { refused: (error as RapError).code }
         }
       },
-      notices: () => [...(transfers?.policy === undefined ? [] : [{ type: 'policy' }]), ...notices],
+      channelsTold: () => transfers?.policy?.channels,
       closed: connection.closed.then(({ reason }) => reason),
       close: () => {
         void transfers?.close()
@@ -144,7 +139,7 @@ export class Links {
       ...wire.link(socket, client),
       upload: (name, content) =>
         mayUpload ? side.upload(name, content) : wire.uploadAlone(path, 'json_v1', name, content),
-      notices: () => side.messages,
+      channelsTold: () => channelsToldBy(side),
     }
   }
 
@@ -171,7 +166,7 @@ export class Links {
         side !== undefined && sideChannels.includes('file_upload')
           ? side.upload(name, content)
           : wire.uploadAlone(path, 'binary_v1', name, content),
-      notices: () => side?.messages ?? [],
+      channelsTold: () => side && channelsToldBy(side),
     }
   }
 
@@ -182,6 +177,10 @@ export class Links {
     })
     return new WireSession(this.#platform, started, key)
   }
+}
+
+function channelsToldBy(side: SideWire): readonly string[] | undefined {
+  return side.messages.findLast(message => message.type === 'policy')?.allowed_channels
 }
 
 interface StartedWithChannels extends Started {
@@ -241,7 +240,7 @@ class WireSession {
     return outcome
   }
 
-  link(socket: WebSocket, client: RecordedClient): Omit<Link, 'upload' | 'notices'> {
+  link(socket: WebSocket, client: RecordedClient): Omit<Link, 'upload' | 'channelsTold'> {
     const { session, attachment } = this.started
     return {
       sessionId: session.id,

@@ -1,12 +1,12 @@
 import { PDUTYPE2 } from '@rap/rdp/codecs'
-import { type Platform, startPlatform, waitFor } from '@rap/testkit'
+import { type Platform, type PlatformOptions, startPlatform, waitFor } from '@rap/testkit'
 import type { AuditWords } from './attempts.ts'
 import { Cell, newWord } from './cell.ts'
 import { type LinkOptions, Links } from './links.ts'
 import { type PolicyRow, PolicyWriter } from './policies.ts'
 import { type RecordingTarget, startRecordingTarget } from './recording-target.ts'
 
-interface AuditRow {
+export interface AuditRow {
   readonly event: string
   readonly code: string | null
   readonly details: Readonly<Record<string, string | undefined>>
@@ -28,9 +28,6 @@ const EVENTS = [
   'upload_refused',
   'relay_protocol_violation',
 ]
-/** A worker reports so many refusals a minute and no more; the table causes hundreds. */
-const WORKERS = 4
-
 /** What every RDP client asks for, whatever the policy is. */
 const CLIENT_CHANNELS = ['rdpdr', 'rdpsnd', 'cliprdr', 'drdynvc']
 
@@ -50,10 +47,10 @@ export class World {
     this.policies = new PolicyWriter(platform)
   }
 
-  static async start(): Promise<World> {
+  static async start(options: PlatformOptions = {}): Promise<World> {
     const target = await startRecordingTarget()
     try {
-      const world = new World(await startPlatform({ workers: WORKERS }), target)
+      const world = new World(await startPlatform(options), target)
       await world.links.login()
       return world
     } catch (error) {
@@ -90,6 +87,17 @@ export class World {
     const word = newWord()
     link.client.rdp.sendShare(PDUTYPE2.REFRESH_RECT, Buffer.from(word))
     return new Cell(policy.channels, link, await this.target.hears(word))
+  }
+
+  /** Events of one kind in the audit of a session. */
+  async eventsOf(sessionId: string, event: string): Promise<readonly AuditRow[]> {
+    const query = new URLSearchParams({
+      organization_id: this.platform.organizationId,
+      session_id: sessionId,
+      limit: '200',
+      event,
+    })
+    return (await this.platform.api.call<{ items: AuditRow[] }>('GET', `/v1/audit-events?${query}`)).items
   }
 
   /** What the audit says of a session about things that were held back or sent, in words, sorted. */
