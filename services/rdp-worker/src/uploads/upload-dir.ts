@@ -1,6 +1,6 @@
 import type { Stats } from 'node:fs'
 import { lstat, mkdir, mkdtemp, readdir, rm } from 'node:fs/promises'
-import { tmpdir, userInfo } from 'node:os'
+import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 
 /** Write permission of group and others, see chmod(2). */
@@ -47,5 +47,5 @@ function refuseUnsafe(path: string, stats: Stats): void {
 }
 
 function isOurs(stats: Stats): boolean {
-  return stats.isDirectory() && stats.uid === userInfo().uid
+  return stats.isDirectory() && stats.uid === process.geteuid?.()
 }

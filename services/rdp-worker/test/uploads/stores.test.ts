@@ -12,7 +12,9 @@ import {
   writeFileSync,
 } from 'node:fs'
 import { join } from 'node:path'
+import { createMetrics } from '@rap/service-kit'
 import t from 'tap'
+import { WorkerMetrics } from '../../src/worker-metrics.ts'
 import { Counts, LIMITS, openStores, place, read, send, upload } from './support.ts'
 
 const begin = (size: number) => ({ uploadId: randomUUID(), name: 'file.bin', size })
@@ -161,4 +163,19 @@ t.test('a directory that somebody removes fails uploads, and nothing else', asyn
   await t.rejects(stores.of('one').begin(begin(1), LIMITS), { code: 'ERR_UPLOAD_FAILED' })
   t.same(stores.of('one').transfers(), [])
   t.equal(stores.storedBytes, 0)
+})
+
+t.test('bytes and outcomes of uploads are in the metrics of the worker', async t => {
+  const metrics = createMetrics({ service: 'rdp-worker' })
+  const counts = new WorkerMetrics(metrics)
+  const stores = await openStores(t, { dir: place(t), counts })
+  counts.watchUploads(stores)
+  const session = stores.of('one')
+  await upload(session, { data: randomBytes(1000) })
+  await t.rejects(session.begin({ ...begin(1), name: '..' }, LIMITS), { code: 'ERR_UPLOAD_NAME' })
+  const text = await metrics.registry.metrics()
+  t.match(text, /^rap_worker_upload_bytes_total(\{.*\})? 1000$/m)
+  t.match(text, /^rap_worker_upload_stored_bytes(\{.*\})? 1000$/m)
+  t.match(text, /^rap_worker_uploads_total\{.*outcome="ready".*\} 1$/m)
+  t.match(text, /^rap_worker_uploads_total\{.*outcome="ERR_UPLOAD_NAME".*\} 1$/m)
 })
