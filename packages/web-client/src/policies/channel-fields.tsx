@@ -3,6 +3,7 @@ import {
   CHANNEL_WORDS,
   CHANNELS,
   type Channel,
+  DEFAULT_POLICY,
   decidePolicy,
   type PolicyLayers,
   type PolicyScope,
@@ -35,7 +36,10 @@ export function ChannelFields({ scope, above, form, disabled, onChange }: Channe
           description="Otherwise the default holds: the picture, keyboard and mouse, and notices."
           checked={form.decidesChannels}
           disabled={disabled}
-          onChange={event => onChange({ on: form.on, decidesChannels: event.currentTarget.checked })}
+          onChange={({ currentTarget: { checked } }) =>
+            // What is not decided shows what holds.
+            onChange({ on: checked ? form.on : DEFAULT_POLICY.channels, decidesChannels: checked })
+          }
         />
       )}
       {CHANNELS.map(channel => {

@@ -1,17 +1,20 @@
 import { Group, NumberInput, Select, Stack, TagsInput } from '@mantine/core'
-import { NUMBER_LIMITS, type NumberLimit, type PolicyScope } from '@rap/session-policy'
+import { decidePolicy, NUMBER_LIMITS, type NumberLimit, type PolicyLayers, type PolicyScope } from '@rap/session-policy'
+import { limitText } from './limit-text.ts'
 import { isKind, type LimitForm, mayBeNone, mistakeOf, type PolicyForm, plainKind, unitsOf } from './policy-form.ts'
 import { ABOVE, LIMIT_WORDS } from './words.ts'
 
 interface LimitFieldsProps {
   readonly scope: PolicyScope
+  readonly above: PolicyLayers
   readonly form: PolicyForm
   readonly disabled: boolean
   onChange(change: Partial<PolicyForm>): void
 }
 
 /** One line for each limit: left to the scope above, or a value. */
-export function LimitFields({ scope, form, disabled, onChange }: LimitFieldsProps) {
+export function LimitFields({ scope, above, form, disabled, onChange }: LimitFieldsProps) {
+  const decision = decidePolicy(above)
   return (
     <Stack gap="sm">
       {NUMBER_LIMITS.map(name => (
@@ -19,12 +22,19 @@ export function LimitFields({ scope, form, disabled, onChange }: LimitFieldsProp
           key={name}
           name={name}
           scope={scope}
+          left={`${ABOVE[scope]}: ${limitText(name, decision)}`}
           value={form.limits[name]}
           disabled={disabled}
           onChange={value => onChange({ limits: { ...form.limits, [name]: value } })}
         />
       ))}
-      <Kinds scope={scope} value={form.kinds} disabled={disabled} onChange={kinds => onChange({ kinds })} />
+      <Kinds
+        scope={scope}
+        left={`${ABOVE[scope]}: ${limitText('upload_extensions', decision)}`}
+        value={form.kinds}
+        disabled={disabled}
+        onChange={kinds => onChange({ kinds })}
+      />
     </Stack>
   )
 }
@@ -32,12 +42,14 @@ export function LimitFields({ scope, form, disabled, onChange }: LimitFieldsProp
 interface LimitFieldProps {
   readonly name: NumberLimit
   readonly scope: PolicyScope
+  /** What holds where nothing is said here. */
+  readonly left: string
   readonly value: LimitForm
   readonly disabled: boolean
   onChange(value: LimitForm): void
 }
 
-function LimitField({ name, scope, value, disabled, onChange }: LimitFieldProps) {
+function LimitField({ name, scope, left, value, disabled, onChange }: LimitFieldProps) {
   const { label, description } = LIMIT_WORDS[name]
   const units = unitsOf(name)
   return (
@@ -49,7 +61,7 @@ function LimitField({ name, scope, value, disabled, onChange }: LimitFieldProps)
         allowDeselect={false}
         disabled={disabled}
         data={[
-          { value: 'as_above', label: ABOVE[scope] },
+          { value: 'as_above', label: left },
           ...(mayBeNone(name, scope) ? [{ value: 'none', label: 'No limit' }] : []),
           { value: 'set', label: 'At most …' },
         ]}
@@ -87,12 +99,14 @@ function LimitField({ name, scope, value, disabled, onChange }: LimitFieldProps)
 
 interface KindsProps {
   readonly scope: PolicyScope
+  /** What holds where nothing is said here. */
+  readonly left: string
   readonly value: PolicyForm['kinds']
   readonly disabled: boolean
   onChange(value: PolicyForm['kinds']): void
 }
 
-function Kinds({ scope, value, disabled, onChange }: KindsProps) {
+function Kinds({ scope, left, value, disabled, onChange }: KindsProps) {
   const { label, description } = LIMIT_WORDS.upload_extensions
   return (
     <Group align="flex-end" gap="xs" data-limit="upload_extensions">
@@ -103,7 +117,7 @@ function Kinds({ scope, value, disabled, onChange }: KindsProps) {
         allowDeselect={false}
         disabled={disabled}
         data={[
-          { value: 'as_above', label: ABOVE[scope] },
+          { value: 'as_above', label: left },
           ...(scope === 'organization' ? [{ value: 'none', label: 'All kinds' }] : []),
           { value: 'set', label: 'Only …' },
         ]}

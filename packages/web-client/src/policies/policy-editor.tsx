@@ -8,7 +8,7 @@ import {
   type PolicyScope,
 } from '@rap/session-policy'
 import { useState } from 'react'
-import type { ChangeFailure } from '../shell/change-dialog.tsx'
+import { ChangeDialog, type ChangeFailure } from '../shell/change-dialog.tsx'
 import { FailureAlert } from '../shell/failure-alert.tsx'
 import { ChannelFields } from './channel-fields.tsx'
 import { explainPolicy, reachedText } from './explain-policy.ts'
@@ -33,6 +33,7 @@ export function PolicyEditor({ scope, document, above, canManage, save, onChange
   const [form, setForm] = useState<PolicyForm>(() => formOf(document, scope))
   const [busy, setBusy] = useState(false)
   const [failure, setFailure] = useState<ChangeFailure>()
+  const [removing, setRemoving] = useState(false)
   const edited = documentOf(form)
   const isChanged = JSON.stringify(edited) !== JSON.stringify(documentOf(formOf(document, scope)))
   const isWrong = NUMBER_LIMITS.some(name => mistakeOf(name, form.limits[name]) !== undefined)
@@ -40,11 +41,14 @@ export function PolicyEditor({ scope, document, above, canManage, save, onChange
   const change = (part: Partial<PolicyForm>) => setForm(current => ({ ...current, ...part }))
 
   const write = async (next: PolicyDocument | undefined) => {
+    const sessions = await save(next)
+    notifications.show({ title: 'The policy is in force', message: reachedText(sessions), color: 'green' })
+  }
+  const submit = async () => {
     setBusy(true)
     setFailure(undefined)
     try {
-      const sessions = await save(next)
-      notifications.show({ title: 'The policy is in force', message: reachedText(sessions), color: 'green' })
+      await write(edited)
       onChanged()
     } catch (error) {
       setFailure(explainPolicy(error))
@@ -67,7 +71,7 @@ export function PolicyEditor({ scope, document, above, canManage, save, onChange
         <Card withBorder>
           <Stack>
             <Title order={4}>Limits</Title>
-            <LimitFields {...{ scope, form }} disabled={!canManage} onChange={change} />
+            <LimitFields {...{ scope, above, form }} disabled={!canManage} onChange={change} />
           </Stack>
         </Card>
       </SimpleGrid>
@@ -82,16 +86,49 @@ export function PolicyEditor({ scope, document, above, canManage, save, onChange
           </Text>
           <Group gap="xs">
             {isThere && (
-              <Button variant="default" disabled={busy} onClick={() => void write(undefined)}>
-                {scope === 'organization' ? 'Back to the default' : 'Take this policy away'}
+              <Button variant="default" disabled={busy} onClick={() => setRemoving(true)}>
+                {scope === 'organization' ? 'Back to the default…' : 'Take this policy away…'}
               </Button>
             )}
-            <Button disabled={!isChanged || isWrong} loading={busy} onClick={() => void write(edited)}>
+            <Button disabled={!isChanged || isWrong} loading={busy} onClick={() => void submit()}>
               Save
             </Button>
           </Group>
         </Group>
       )}
+      {removing && (
+        <ChangeDialog
+          title={REMOVAL[scope].title}
+          action={REMOVAL[scope].action}
+          color="red"
+          change={() => write(undefined)}
+          explain={explainPolicy}
+          onClose={() => setRemoving(false)}
+          onChanged={onChanged}
+        >
+          <Text size="sm">{REMOVAL[scope].detail}</Text>
+        </ChangeDialog>
+      )}
     </Stack>
   )
+}
+
+/** What taking a policy away does. */
+const REMOVAL: Readonly<Record<PolicyScope, { title: string; action: string; detail: string }>> = {
+  organization: {
+    title: 'Back to the default?',
+    action: 'Back to the default',
+    detail:
+      'Sessions have the picture, keyboard and mouse, and news then: the clipboard and files are off everywhere, also where they are open now.',
+  },
+  resource: {
+    title: 'Take this policy away?',
+    action: 'Take it away',
+    detail: 'What the organization allows is allowed here then, from the next connection.',
+  },
+  grant: {
+    title: 'Take this policy away?',
+    action: 'Take it away',
+    detail: 'This person may do what everybody may do here then, from the next connection.',
+  },
 }

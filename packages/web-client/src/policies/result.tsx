@@ -1,14 +1,6 @@
 import { Badge, Table, Text } from '@mantine/core'
-import {
-  CHANNEL_WORDS,
-  CHANNELS,
-  LIMIT_NAMES,
-  type LimitName,
-  type NumberLimit,
-  type PolicyDecision,
-} from '@rap/session-policy'
-import { kindsText } from '../desktop/files/local-refusal.ts'
-import { amountText } from './policy-form.ts'
+import { CHANNEL_WORDS, CHANNELS, LIMIT_NAMES, type PolicyDecision } from '@rap/session-policy'
+import { limitText } from './limit-text.ts'
 import { DECIDED_BY, LIMIT_WORDS } from './words.ts'
 
 /** What a policy comes to, and who decided each part of it. */
@@ -42,7 +34,7 @@ export function Result({ decision }: { decision: PolicyDecision }) {
         {LIMIT_NAMES.map(name => (
           <Table.Tr key={name} data-result={name}>
             <Table.Td>{LIMIT_WORDS[name].label}</Table.Td>
-            <Table.Td>{valueText(name, decision)}</Table.Td>
+            <Table.Td>{limitText(name, decision)}</Table.Td>
             <Table.Td>
               <Decider>{DECIDED_BY[decision.limits[name].decided_by]}</Decider>
             </Table.Td>
@@ -59,10 +51,4 @@ function Decider({ children }: { children: string }) {
       {children}
     </Text>
   )
-}
-
-function valueText(name: LimitName, { limits }: PolicyDecision): string {
-  if (name !== 'upload_extensions') return amountText(name as NumberLimit, limits[name as NumberLimit].value)
-  const kinds = limits.upload_extensions.value
-  return kinds === null ? 'all' : kindsText(kinds)
 }

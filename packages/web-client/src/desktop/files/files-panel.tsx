@@ -1,5 +1,6 @@
 import {
   Alert,
+  Box,
   Button,
   CloseButton,
   Code,
@@ -42,18 +43,17 @@ export function FilesPanel({ side, policy, sending, onClose }: FilesPanelProps) 
   const items = state.items.filter(({ upload_id }) => !own.has(upload_id))
   const isEmpty = items.length === 0 && sending.list.length === 0
   return (
-    <Paper
+    <Box
       component="aside"
       aria-labelledby="files-title"
-      shadow="xl"
       pos="absolute"
       top={0}
       right={0}
       bottom={0}
       w="min(400px, 100%)"
-      radius={0}
+      bg="var(--mantine-color-body)"
       data-testid="files"
-      style={{ zIndex: 20, display: 'flex', flexDirection: 'column' }}
+      style={{ zIndex: 20, boxShadow: 'var(--mantine-shadow-xl)', display: 'flex', flexDirection: 'column' }}
       onKeyDown={event => {
         if (event.key !== 'Escape') return
         event.stopPropagation()
@@ -106,7 +106,7 @@ export function FilesPanel({ side, policy, sending, onClose }: FilesPanelProps) 
           {isAllowed && (isEmpty || !state.driveMounted) && <WhereTheyAre isMounted={state.driveMounted} />}
         </Stack>
       </ScrollArea>
-    </Paper>
+    </Box>
   )
 }
 

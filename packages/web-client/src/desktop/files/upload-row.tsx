@@ -72,7 +72,7 @@ export function UploadRow({
 /** A name in one line; hostile ones do not turn the direction of what stands beside them. */
 export function FileName({ children }: { children: string }) {
   return (
-    <Text size="sm" fw={500} truncate title={children} component="bdi" style={{ minWidth: 0 }}>
+    <Text size="sm" fw={500} truncate title={children} component="bdi" display="block" miw={0}>
       {children}
     </Text>
   )

@@ -2,9 +2,11 @@ import { Group, Text } from '@mantine/core'
 import { IconEye } from '@tabler/icons-react'
 import { explained, type LivePolicy } from './live-policy.ts'
 
-/** Says that the desktop can be seen and not used, where it is so. */
+/** Says that the desktop can be seen and not used, or not even seen, where it is so. */
 export function ViewOnly({ policy }: { policy: LivePolicy | undefined }) {
-  if (policy === undefined || policy.channels.has('input')) return null
+  if (policy === undefined) return null
+  const isSeen = policy.channels.has('display')
+  if (isSeen && policy.channels.has('input')) return null
   return (
     <Group
       gap="xs"
@@ -19,7 +21,7 @@ export function ViewOnly({ policy }: { policy: LivePolicy | undefined }) {
     >
       <IconEye size={18} aria-hidden style={{ flex: 'none' }} />
       <Text size="sm">
-        <b>View only.</b> {explained('input', policy)}
+        <b>{isSeen ? 'View only.' : 'No picture.'}</b> {explained(isSeen ? 'input' : 'display', policy)}
       </Text>
     </Group>
   )
