@@ -51,6 +51,21 @@ async function takeAway(t: Test, { cell }: Live, channel: Channel, change: () =>
   t.equal(told?.details.channels_removed, channel, 'the audit says what was taken away')
 }
 
+/** Nothing is done in this session until its idle limit ends it, which takes a minute. */
+const idleSeconds = 60
+const idle = await openLimited({ idle_seconds: idleSeconds })
+const idleSince = performance.now()
+
+async function openLimited(limits: unknown): Promise<Cell> {
+  const resourceId = await world.newResource(everything)
+  await world.policies.resource(resourceId, { limits })
+  return await world.openCell({ policy: everything, transport: 'json_v1', path: 'direct', resourceId })
+}
+
+async function stateOf({ link }: Cell): Promise<string> {
+  return (await world.platform.api.call<{ state: string }>('GET', `/v1/sessions/${link.sessionId}`)).state
+}
+
 t.jobs = 3
 for (const [index, channel] of CHANNELS.entries()) {
   const transport = (['json_v1', 'rdcleanpath_v1', 'sdk binary_v1'] as const)[index % 3] ?? 'json_v1'
@@ -64,3 +79,48 @@ for (const [index, channel] of CHANNELS.entries()) {
     )
   })
 }
+
+t.test('a token from before a narrowing binds nothing, not even what is left', async t => {
+  const { cell, resourceId } = await openUsed(t, 'json_v1', 'direct')
+  const bindWithOldToken = await cell.link.holdToken(['events'])
+  await world.policies.resource(resourceId, { channels: without('file_upload') })
+  t.equal(await bindWithOldToken(), 'ERR_BIND_CHANNELS_NOT_ALLOWED')
+  t.equal(await (await cell.link.holdToken(['events']))(), 'bound', 'a fresh one does')
+  t.equal(await (await cell.link.holdToken(['file_upload']))(), 'ERR_BIND_CHANNELS_NOT_ALLOWED')
+})
+
+t.test('a session ends at the time limit, is warned before, and cannot be taken up again', async t => {
+  const cell = await openLimited({ session_seconds: 60 })
+  await sql`update rap.remote_sessions set ends_at = now() + interval '4 seconds' where id = ${cell.link.sessionId}`
+  t.equal(await cell.link.closed, 'ERR_SESSION_TIME_LIMIT')
+  t.ok(cell.link.told('limit_near'), 'the person was warned')
+  await waitFor(async () => (await stateOf(cell)) === 'terminated', { what: 'the end of the session' })
+  const [event] = await world.eventsOf(cell.link.sessionId, 'session_limit_reached')
+  t.match(event, { code: 'ERR_SESSION_TIME_LIMIT', details: { limit: 'session_seconds' } })
+  const { status } = await world.platform.api.send('POST', `/v1/sessions/${cell.link.sessionId}/data-plane-token`, {
+    body: {},
+  })
+  t.equal(status, 409)
+})
+
+t.test('channels are taken away within the time also while Redis is down', async t => {
+  const lives: (readonly [Channel, Live])[] = []
+  for (const channel of ['input', 'clipboard_server_to_client', 'file_upload'] as const)
+    lives.push([channel, await openUsed(t, 'json_v1', 'gateway')])
+  await redis.stop()
+  t.teardown(() => redis.restart())
+  for (const [channel, live] of lives) {
+    const document = { channels: without(channel) }
+    await takeAway(t, live, channel, () => world.policies.resource(live.resourceId, document))
+  }
+})
+
+t.test('a session in which nothing is done is detached at its idle limit, not before', async t => {
+  t.equal(await idle.link.closed, 'ERR_SESSION_IDLE_LIMIT')
+  const seconds = (performance.now() - idleSince) / 1000
+  t.ok(seconds > idleSeconds - 2, `after ${seconds.toFixed(1)} s`)
+  t.ok(idle.link.told('limit_near'), 'the person was warned')
+  await waitFor(async () => (await stateOf(idle)) === 'detached', { what: 'the detached session' })
+  const [event] = await world.eventsOf(idle.link.sessionId, 'session_limit_reached')
+  t.match(event, { code: 'ERR_SESSION_IDLE_LIMIT', details: { limit: 'idle_seconds' } })
+})

@@ -38,6 +38,10 @@ export interface Link {
   upload(name: string, content: Buffer): Promise<UploadOutcome>
   /** The channels that the person was told last that there are; undefined where nobody has told. */
   channelsTold(): readonly string[] | undefined
+  /** Tells whether the person was told something of this type beside the desktop. */
+  told(type: string): boolean
+  /** Takes a fresh token now and binds with it later; tells `bound` or the reason of the refusal. */
+  holdToken(channels: readonly string[]): Promise<() => Promise<string>>
   /** Close reason of the connection that carries RDP. */
   readonly closed: Promise<string>
   close(): void
@@ -94,6 +98,11 @@ export class Links {
     await client.start()
     const hasSide = allowed_channels.some(channel => !RDP_CHANNELS.includes(channel))
     const transfers = hasSide ? await session.transfers({ path }) : undefined
+    const told: string[] = []
+    const listening = (async () => {
+      for await (const { type } of transfers?.events() ?? []) told.push(type)
+    })()
+    listening.catch(() => {})
     return {
       sessionId: session.id,
       attachmentId: id,
@@ -110,6 +119,10 @@ export class Links {
         }
       },
       channelsTold: () => transfers?.policy?.channels,
+      told: type => told.includes(type),
+      holdToken: async () => {
+        throw new Error('the SDK holds no tokens')
+      },
       closed: connection.closed.then(({ reason }) => reason),
       close: () => {
         void transfers?.close()
@@ -140,6 +153,7 @@ export class Links {
       upload: (name, content) =>
         mayUpload ? side.upload(name, content) : wire.uploadAlone(path, 'json_v1', name, content),
       channelsTold: () => channelsToldBy(side),
+      told: type => side.messages.some(message => message.type === type),
     }
   }
 
@@ -167,6 +181,7 @@ export class Links {
           ? side.upload(name, content)
           : wire.uploadAlone(path, 'binary_v1', name, content),
       channelsTold: () => side && channelsToldBy(side),
+      told: type => side?.messages.some(message => message.type === type) === true,
     }
   }
 
@@ -240,7 +255,7 @@ class WireSession {
     return outcome
   }
 
-  link(socket: WebSocket, client: RecordedClient): Omit<Link, 'upload' | 'channelsTold'> {
+  link(socket: WebSocket, client: RecordedClient): Omit<Link, 'upload' | 'channelsTold' | 'told'> {
     const { session, attachment } = this.started
     return {
       sessionId: session.id,
@@ -249,6 +264,15 @@ class WireSession {
       allowedChannels: this.allowedChannels,
       client,
       uploadRefusal: 'ERR_BIND_CHANNELS_NOT_ALLOWED',
+      holdToken: async channels => {
+        const token = await this.#freshToken()
+        return async () => {
+          const bound = await this.bind('direct', channels, 'json_v1', token)
+          if ('refused' in bound) return bound.refused
+          bound.socket.close()
+          return 'bound'
+        }
+      },
       closed: new Promise(resolve => socket.once('close', (_code, reason) => resolve(reason.toString()))),
       close: () => socket.close(),
     }
