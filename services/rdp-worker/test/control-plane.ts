@@ -15,6 +15,7 @@ export interface Report {
 
 export interface Audited {
   readonly event: string
+  readonly outcome?: string
   readonly code?: string
   readonly session_id?: string
   readonly attachment_id?: string

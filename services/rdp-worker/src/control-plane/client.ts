@@ -51,6 +51,8 @@ export interface AuditReport {
     | 'channel_data_withheld'
     | 'upload_finished'
     | 'upload_refused'
+  /** Without it the event is a refusal. */
+  readonly outcome?: 'ok'
   readonly session_id?: string
   readonly attachment_id?: string
   readonly code?: string

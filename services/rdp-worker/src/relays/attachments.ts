@@ -388,7 +388,7 @@ export class Attachments {
 
   #onUpload({ assignment, session }: Held, { code, size }: UploadOutcome): void {
     if (code === undefined) {
-      void this.#reports.audit(assignment, 'upload_finished', undefined, { size })
+      void this.#reports.uploadFinished(assignment, { size })
     } else if (session.isNews(`upload ${code}`)) {
       void this.#reports.audit(assignment, 'upload_refused', code, {})
     }

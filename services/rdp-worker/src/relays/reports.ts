@@ -43,16 +43,12 @@ export class Reports {
     await this.#report(attachment_id, () => this.#controlPlane.reportClosed(attachment_id, reason, { ...stats }))
   }
 
-  async audit(
-    { attachment_id, session_id }: Ids,
-    event: AuditReport['event'],
-    code: string | undefined,
-    details: AuditFacts,
-  ) {
-    await this.#audit.report(
-      { event, session_id, attachment_id, ...(code !== undefined && { code }), details },
-      'holder',
-    )
+  async audit({ attachment_id, session_id }: Ids, event: AuditReport['event'], code: string, details: AuditFacts) {
+    await this.#audit.report({ event, session_id, attachment_id, code, details }, 'holder')
+  }
+
+  async uploadFinished({ attachment_id, session_id }: Ids, details: AuditFacts): Promise<void> {
+    await this.#audit.report({ event: 'upload_finished', outcome: 'ok', session_id, attachment_id, details }, 'holder')
   }
 
   /** A report that is lost costs nothing but time: the lease is given up, and the control plane sees that. */

@@ -89,7 +89,11 @@ t.test('a file goes up beside the desktop, in binary chunks and in JSON, and is 
     await heard(side, { type: 'upload_done', upload_id: id, name: `${transport}.bin` })
     const entry = await waitFor(() => listed(side, id, 'ready'), { what: 'the list', intervalMs: 5 })
     t.match(entry, { name: `${transport}.bin`, size: 300_000, offset: 300_000 })
-    t.match(await worker.controlPlane.auditedEvent('upload_finished'), { attachment_id: place.attachment_id })
+    t.match(await worker.controlPlane.auditedEvent('upload_finished'), {
+      attachment_id: place.attachment_id,
+      outcome: 'ok',
+      details: { size: 300_000 },
+    })
   }
 })
 
