@@ -27,6 +27,8 @@ export interface PolicyForm {
   readonly kinds: { readonly choice: 'as_above' | 'none' | 'set'; readonly list: readonly string[] }
 }
 
+/** Where to begin with a limit that nothing limits yet. */
+const SUGGESTED: Readonly<Partial<Record<NumberLimit, number>>> = { idle_seconds: 900, session_seconds: 28_800 }
 const UNITS = { seconds: DURATIONS, bytes: SIZES, files: COUNTS } as const
 
 export function unitsOf(name: NumberLimit): readonly Unit[] {
@@ -55,7 +57,7 @@ export function formOf(document: PolicyDocument, scope: PolicyScope): PolicyForm
 
 function limitFormOf(name: NumberLimit, value: number | null | undefined): LimitForm {
   const { min, default: fallback } = LIMITS[name]
-  const shown = value ?? fallback ?? min
+  const shown = value ?? fallback ?? SUGGESTED[name] ?? min
   const { size } = unitFor(shown, unitsOf(name))
   const choice = value === undefined ? 'as_above' : value === null ? 'none' : 'set'
   return { choice, amount: shown / size, unit: String(size) }

@@ -11,7 +11,7 @@ import { Shell } from '../shell/shell.tsx'
 import { useLoad } from '../shell/use-load.ts'
 import { TargetSection } from '../targets/target-section.tsx'
 
-/** One desktop: what it is, and its identity and credential for people who look after those. */
+/** One desktop: what it is, and its identity, credential and policy for people who look after those. */
 export function ResourcePage({ id }: { id: string }) {
   const { rap, me } = useAuth()
   const [, navigate] = useLocation()
@@ -49,9 +49,9 @@ export function ResourcePage({ id }: { id: string }) {
                 </Button>
               )}
             </Group>
-            {may('policies.read') && <ResourcePolicySection resource={resource} canManage={may('policies.manage')} />}
             {may('resources.manage') && <TargetSection resource={resource} />}
             {may('secrets.read_metadata') && <SecretSection resource={resource} canWrite={may('secrets.write')} />}
+            {may('policies.read') && <ResourcePolicySection resource={resource} canManage={may('policies.manage')} />}
           </>
         )}
       </Stack>

@@ -2,6 +2,10 @@ import { Group, Text } from '@mantine/core'
 import { IconEye } from '@tabler/icons-react'
 import { explained, type LivePolicy } from './live-policy.ts'
 
+/** The light colour is see-through, and the page behind it dark. */
+const TINT =
+  'linear-gradient(var(--mantine-color-yellow-light), var(--mantine-color-yellow-light)), var(--mantine-color-body)'
+
 /** Says that the desktop can be seen and not used, or not even seen, where it is so. */
 export function ViewOnly({ policy }: { policy: LivePolicy | undefined }) {
   if (policy === undefined) return null
@@ -16,8 +20,7 @@ export function ViewOnly({ policy }: { policy: LivePolicy | undefined }) {
       wrap="nowrap"
       role="status"
       data-testid="view-only"
-      style={{ flex: 'none', background: 'var(--mantine-color-yellow-light)' }}
-      bg="var(--mantine-color-body)"
+      style={{ flex: 'none', background: TINT }}
     >
       <IconEye size={18} aria-hidden style={{ flex: 'none' }} />
       <Text size="sm">
