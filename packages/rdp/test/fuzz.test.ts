@@ -1,84 +1,106 @@
-import fc from 'fast-check'
+import { readdirSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
 import t from 'tap'
-import { capabilitySets } from '../src/capabilities.ts'
-import { decodeChannelChunk } from '../src/channel-pdu.ts'
-import { decodeInfoPacket } from '../src/client-info.ts'
-import { decodeDynvcPdu } from '../src/drdynvc.ts'
+import { DECODERS } from '../fuzz/decoders.ts'
+import { attempt, type Crash, fuzzBriefly, minimise, originOf } from '../fuzz/fuzz.ts'
+import { mutate, randomOf } from '../fuzz/mutate.ts'
+import { decoder } from '../fuzz/promise.ts'
+import { readRegressions } from '../fuzz/regressions.ts'
 import { WireError } from '../src/errors.ts'
-import { decodeFastPath } from '../src/fast-path.ts'
-import { decodeUserDataBlocks } from '../src/gcc/blocks.ts'
-import { decodeClientMonitorData, decodeClientNetworkData } from '../src/gcc/client-blocks.ts'
-import { decodeClientCoreData } from '../src/gcc/client-core.ts'
-import { decodeConferenceCreateRequest, decodeConferenceCreateResponse } from '../src/gcc/conference.ts'
-import { decodeServerCoreData, decodeServerNetworkData, decodeServerSecurityData } from '../src/gcc/server-blocks.ts'
-import { decodeLicenseMessage } from '../src/license.ts'
-import { decodeMcsConnectInitial, decodeMcsConnectResponse } from '../src/mcs/connect.ts'
-import { decodeMcsPdu } from '../src/mcs/domain.ts'
-import { decodeRdCleanPathAnswer, decodeRdCleanPathRequest } from '../src/rdcleanpath.ts'
-import { decodeSaveSessionInfo, scrubSaveSessionInfo } from '../src/save-session-info.ts'
-import { decodeServerRedirection } from '../src/server-redirection.ts'
-import { decodeShareData, splitSharePdus } from '../src/share.ts'
-import { decodeX224ConnectionConfirm, decodeX224ConnectionRequest, decodeX224Message } from '../src/x224.ts'
-import { vector } from './helper.ts'
 
-type Decoder = (bytes: Uint8Array) => unknown
+const SRC = join(import.meta.dirname, '../src')
+/** RAP_FUZZ_SEED runs the inputs of an earlier run again. */
+const SEED = Number(process.env.RAP_FUZZ_SEED ?? Date.now() % 0x1_0000_0000)
+/** State machines take a whole conversation with each input. */
+const MACHINES = new Set(['RdpRelay', 'CredSspClient', 'Drive', 'Clipboard'])
+const RUNS = { decoder: 600, machine: 500 }
 
-/** Each decoder with a seed from which mutations start. */
-const DECODERS: Record<string, readonly [decode: Decoder, seed: Uint8Array]> = {
-  decodeX224ConnectionRequest: [decodeX224ConnectionRequest, vector('x224-connection-request')],
-  decodeX224ConnectionConfirm: [decodeX224ConnectionConfirm, vector('x224-connection-confirm')],
-  decodeX224Message: [decodeX224Message, vector('mcs-channel-join-confirm')],
-  decodeMcsConnectInitial: [decodeMcsConnectInitial, vector('mcs-connect-initial').subarray(7)],
-  decodeMcsConnectResponse: [decodeMcsConnectResponse, vector('mcs-connect-response').subarray(7)],
-  decodeMcsPdu: [decodeMcsPdu, vector('mcs-channel-join-confirm').subarray(7)],
-  decodeConferenceCreateRequest: [decodeConferenceCreateRequest, vector('mcs-connect-initial').subarray(109)],
-  decodeConferenceCreateResponse: [decodeConferenceCreateResponse, vector('mcs-connect-response').subarray(50)],
-  decodeUserDataBlocks: [decodeUserDataBlocks, vector('mcs-connect-initial').subarray(132)],
-  decodeClientCoreData: [decodeClientCoreData, vector('mcs-connect-initial').subarray(136, 348)],
-  decodeClientNetworkData: [decodeClientNetworkData, vector('mcs-connect-initial').subarray(376)],
-  decodeClientMonitorData: [decodeClientMonitorData, new Uint8Array(28)],
-  decodeServerCoreData: [decodeServerCoreData, new Uint8Array(12)],
-  decodeServerNetworkData: [decodeServerNetworkData, new Uint8Array(12)],
-  decodeServerSecurityData: [decodeServerSecurityData, new Uint8Array(12)],
-  decodeInfoPacket: [decodeInfoPacket, vector('client-info-unicode')],
-  splitSharePdus: [splitSharePdus, vector('share-font-list')],
-  decodeShareData: [decodeShareData, vector('share-font-list')],
-  capabilitySets: [capabilitySets, vector('share-font-list')],
-  decodeSaveSessionInfo: [decodeSaveSessionInfo, vector('save-session-info-extended')],
-  scrubSaveSessionInfo: [scrubSaveSessionInfo, vector('save-session-info-extended')],
-  decodeLicenseMessage: [decodeLicenseMessage, vector('license-valid-client')],
-  decodeServerRedirection: [decodeServerRedirection, new Uint8Array(40)],
-  decodeFastPath: [decodeFastPath, Uint8Array.of(4, 4, 1, 0x1e)],
-  decodeChannelChunk: [decodeChannelChunk, new Uint8Array(12)],
-  decodeDynvcPduOfServer: [bytes => decodeDynvcPdu(bytes, 'server'), new Uint8Array(12)],
-  decodeDynvcPduOfClient: [bytes => decodeDynvcPdu(bytes, 'client'), new Uint8Array(12)],
-  decodeRdCleanPathRequest: [decodeRdCleanPathRequest, vector('rdcleanpath-request')],
-  decodeRdCleanPathAnswer: [decodeRdCleanPathAnswer, vector('rdcleanpath-response')],
+/** Functions that take bytes first and read no message of a stranger, and why. */
+const NO_DECODERS: Readonly<Record<string, string>> = {
+  hmacMd5: 'a digest',
+  ntowfv1: 'a digest',
+  ntowfv2: 'a digest',
+  channelBindingsHash: 'a digest',
+  encryptSessionKey: 'a cipher',
+  rc4Once: 'a cipher',
+  signingKey: 'makes a key',
+  sealingKey: 'makes a key',
+  derOctetString: 'writes',
+  derBitString: 'writes',
+  patchInfoPacket: 'part of RdpRelay',
+  patchClientSettings: 'part of RdpRelay',
+  patchServerSettings: 'part of RdpRelay',
 }
 
-for (const [name, [decode, seed]] of Object.entries(DECODERS)) {
-  t.test(`${name} throws nothing but WireError, without payload bytes in it`, async t => {
-    const mutated = fc
-      .array(fc.tuple(fc.nat({ max: seed.length - 1 }), fc.integer({ min: 0, max: 255 })), { maxLength: 5 })
-      .map(changes => {
-        const bytes = Uint8Array.from(seed)
-        for (const [at, value] of changes) bytes[at] = value
-        return bytes
-      })
-    const cut = fc.tuple(mutated, fc.nat({ max: seed.length })).map(([bytes, size]) => bytes.subarray(0, size))
-    fc.assert(
-      fc.property(fc.oneof(mutated, cut, fc.uint8Array({ maxLength: 200 })), bytes => {
-        try {
-          decode(bytes)
-        } catch (error) {
-          if (!(error instanceof WireError)) throw error
-          for (const fact of Object.values(error.facts)) {
-            if (typeof fact !== 'string' && typeof fact !== 'number') throw new Error('a fact is no name and no number')
-          }
-        }
-      }),
-      { numRuns: 400 },
-    )
-    t.pass()
+function describe({ bytes, error }: Crash): string {
+  const trace = error instanceof Error ? (error.stack ?? error.message) : String(error)
+  return `RAP_FUZZ_SEED=${SEED}; ${bytes.length} bytes ${Buffer.from(bytes).toString('hex')}\n${trace}`
+}
+
+t.test('every function that takes bytes is in the table of decoders', async t => {
+  const found = readdirSync(SRC, { recursive: true, encoding: 'utf8' })
+    .filter(file => file.endsWith('.ts'))
+    .flatMap(file => [
+      ...readFileSync(join(SRC, file), 'utf8').matchAll(
+        /^export function\*? (\w+)\(\s*\w+: (?:Uint8Array|Buffer|Reader|ChannelChunk)\b/gm,
+      ),
+    ])
+    .map(([, name = '']) => name)
+    .filter(name => !/^(encode|write)/.test(name))
+  t.ok(found.length > 60, 'they are found')
+  const known = new Set([...Object.keys(DECODERS).map(name => name.split('/')[0]), ...Object.keys(NO_DECODERS)])
+  t.same(
+    found.filter(name => !known.has(name)),
+    [],
+    'one that is new belongs into packages/rdp/fuzz/decoders.ts',
+  )
+  t.same(
+    Object.keys(NO_DECODERS).filter(name => !found.includes(name)),
+    [],
+    'no exception is stale',
+  )
+})
+
+t.test('a crash is found, told from a refusal, and made short', async t => {
+  const refusing = decoder(() => {
+    throw new WireError('ERR_WIRE_TRUNCATED', 'too short', { structure: 'test' })
+  }, new Uint8Array(20))
+  t.equal(fuzzBriefly(refusing, randomOf(1), 50), undefined, 'a refusal is none')
+  const crashing = decoder(bytes => {
+    if (bytes.includes(0x80)) throw new RangeError('no')
+  }, new Uint8Array(20))
+  const crash = fuzzBriefly(crashing, randomOf(1), 2000)
+  t.same(crash?.bytes, Uint8Array.of(0x80))
+  t.match(crash && originOf(crash), /^RangeError: no at test\/fuzz\.test\.ts:\d+$/)
+  const leaking = decoder(() => {
+    throw new WireError('ERR_WIRE_TRUNCATED', 'no', { structure: 'test', field: new Uint8Array(4) as never })
+  }, new Uint8Array(4))
+  t.match(attempt(leaking, new Uint8Array(4))?.error, { message: 'a fact is no name and no number' })
+  const slow = { bytes: new Uint8Array(64), error: new RangeError('other') }
+  t.same(minimise(crashing, slow).bytes, slow.bytes, 'an input that does not crash again stays as it is')
+})
+
+t.test('a seed tells the inputs of a run', async t => {
+  const inputs = (seed: number) => {
+    const random = randomOf(seed)
+    return Array.from({ length: 20 }, () => mutate(new Uint8Array(30), new Uint8Array(9).fill(7), random))
+  }
+  t.same(inputs(5), inputs(5))
+  t.not(inputs(5).join(), inputs(6).join())
+})
+
+t.test('no input that crashed once crashes again', async t => {
+  for (const { file, decoder: name, bytes } of readRegressions()) {
+    const target = DECODERS[name]
+    t.ok(target, `${file} belongs to a decoder`)
+    const crash = target && attempt(target, bytes)
+    t.equal(crash && describe(crash), undefined, file)
+  }
+})
+
+for (const [name, target] of Object.entries(DECODERS)) {
+  t.test(`${name} refuses in its own words, or takes what comes`, async t => {
+    const crash = fuzzBriefly(target, randomOf(SEED), MACHINES.has(name) ? RUNS.machine : RUNS.decoder)
+    t.equal(crash && describe(crash), undefined)
   })
 }
