@@ -42,6 +42,8 @@ export interface Link {
   told(type: string): boolean
   /** Takes a fresh token now and binds with it later; tells `bound` or the reason of the refusal. */
   holdToken(channels: readonly string[]): Promise<() => Promise<string>>
+  /** The same session over a new attachment, once this link is closed. */
+  attachAgain(): Promise<Link>
   /** Close reason of the connection that carries RDP. */
   readonly closed: Promise<string>
   close(): void
@@ -123,6 +125,9 @@ export class Links {
       holdToken: async () => {
         throw new Error('the SDK holds no tokens')
       },
+      attachAgain: async () => {
+        throw new Error('not in this table')
+      },
       closed: connection.closed.then(({ reason }) => reason),
       close: () => {
         void transfers?.close()
@@ -132,15 +137,19 @@ export class Links {
   }
 
   /** One connection for everything. */
-  async #overJson({ resourceId, path, ...rest }: LinkOptions): Promise<Link> {
-    const wire = await this.#start(resourceId)
+  async #overJson(options: LinkOptions): Promise<Link> {
+    return await this.#bindJson(await this.#start(options.resourceId), options)
+  }
+
+  async #bindJson(wire: WireSession, options: LinkOptions): Promise<Link> {
+    const { path, channels: rdpChannels, dynamicChannels = [] } = options
     const channels = wire.allowedChannels
     const bound = await wire.bind(path, channels, 'json_v1', wire.started.data_plane.token)
     if ('refused' in bound) throw new Error(`bind was refused: ${bound.refused}`)
     const { socket } = bound
     const send = (bytes: Uint8Array) =>
       socket.send(JSON.stringify({ type: 'rdp', data: Buffer.from(bytes).toString('base64') }))
-    const client = new RecordedClient({ ...rest, send })
+    const client = new RecordedClient({ channels: rdpChannels, dynamicChannels, send })
     socket.on('message', (data: Buffer) => {
       const message = parseServerMessage(data.toString())
       if (message.type === 'rdp') client.push(Buffer.from(message.data, 'base64'))
@@ -150,6 +159,7 @@ export class Links {
     const mayUpload = channels.includes('file_upload')
     return {
       ...wire.link(socket, client),
+      attachAgain: async () => await this.#bindJson(await wire.attachAgain(), options),
       upload: (name, content) =>
         mayUpload ? side.upload(name, content) : wire.uploadAlone(path, 'json_v1', name, content),
       channelsTold: () => channelsToldBy(side),
@@ -176,6 +186,9 @@ export class Links {
     const side = bound === undefined ? undefined : new SideWire(bound, { binaryChunks: true })
     return {
       ...wire.link(socket, client),
+      attachAgain: async () => {
+        throw new Error('not in this table')
+      },
       upload: (name, content) =>
         side !== undefined && sideChannels.includes('file_upload')
           ? side.upload(name, content)
@@ -218,6 +231,13 @@ class WireSession {
     return this.started.attachment.allowed_channels
   }
 
+  async attachAgain(): Promise<WireSession> {
+    const path = `/v1/sessions/${this.started.session.id}/attachments`
+    const { api } = this.#platform
+    const started = await api.call<StartedWithChannels>('POST', path, { body: { dpop_jkt: this.key.jkt } })
+    return new WireSession(this.#platform, started, this.key)
+  }
+
   urlOf(path: Path): string {
     return path === 'direct' ? directUrl(this.started) : (this.#platform.gatewayUrl ?? '')
   }
@@ -255,7 +275,7 @@ class WireSession {
     return outcome
   }
 
-  link(socket: WebSocket, client: RecordedClient): Omit<Link, 'upload' | 'channelsTold' | 'told'> {
+  link(socket: WebSocket, client: RecordedClient): Omit<Link, 'upload' | 'channelsTold' | 'told' | 'attachAgain'> {
     const { session, attachment } = this.started
     return {
       sessionId: session.id,

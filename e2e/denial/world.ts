@@ -2,7 +2,7 @@ import { PDUTYPE2 } from '@rap/rdp/codecs'
 import { type Platform, type PlatformOptions, startPlatform, waitFor } from '@rap/testkit'
 import type { AuditWords } from './attempts.ts'
 import { Cell, newWord } from './cell.ts'
-import { type LinkOptions, Links } from './links.ts'
+import { type Link, type LinkOptions, Links } from './links.ts'
 import { type PolicyRow, PolicyWriter } from './policies.ts'
 import { type RecordingTarget, startRecordingTarget } from './recording-target.ts'
 
@@ -84,9 +84,14 @@ export class World {
     const shared = this.#resources.get(policy.name) ?? this.newResource(policy)
     this.#resources.set(policy.name, shared)
     const link = await this.links.open({ resourceId: resourceId ?? (await shared), channels, ...rest })
+    return await this.cellOf(link, policy)
+  }
+
+  /** Finds the target's end of a link. */
+  async cellOf(link: Link, { channels }: PolicyRow): Promise<Cell> {
     const word = newWord()
     link.client.rdp.sendShare(PDUTYPE2.REFRESH_RECT, Buffer.from(word))
-    return new Cell(policy.channels, link, await this.target.hears(word))
+    return new Cell(channels, link, await this.target.hears(word))
   }
 
   /** Events of one kind in the audit of a session. */
