@@ -8,7 +8,7 @@ import {
 import { createServer as createHttpsServer } from 'node:https'
 import type { AddressInfo, Server } from 'node:net'
 import type { Candidate } from '@rap/candidate-metadata'
-import { DATA_PLANE_PATH } from '@rap/data-plane-protocol'
+import { type BindMessage, DATA_PLANE_PATH } from '@rap/data-plane-protocol'
 import { type Authority, createAuthority, type IssuedCertificate, issueCertificate } from '@rap/pki'
 import { DEFAULT_LIMITS } from '@rap/session-policy'
 import { waitFor } from '@rap/testkit'
@@ -94,7 +94,7 @@ export async function dataPlane(
 }
 
 /** Answers every bind with `bound`, and then runs `after`. */
-export function binds(after: (socket: WebSocket) => void = () => {}): (socket: WebSocket) => void {
+export function binds(after: (socket: WebSocket, bind: BindMessage) => void = () => {}): (socket: WebSocket) => void {
   return socket => {
     socket.once('message', data => {
       const bind = JSON.parse((data as Buffer).toString('utf8'))
@@ -108,7 +108,7 @@ export function binds(after: (socket: WebSocket) => void = () => {}): (socket: W
           runtime_transport: bind.runtime_transport,
         }),
       )
-      after(socket)
+      after(socket, bind)
     })
   }
 }

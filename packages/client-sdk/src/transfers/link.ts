@@ -130,7 +130,9 @@ export class Link {
   }
 
   async #write(message: string | Uint8Array): Promise<void> {
-    const written = this.#socket.writer.write(message).catch(() => {
+    const written = this.#socket.writer.write(message).catch(async () => {
+      // The reading side is about to say how it ended.
+      await this.over
       throw new LinkLostError('link is over')
     })
     // A network that takes no more bytes is a silent one.

@@ -10,8 +10,9 @@ import { Slots } from './slots.ts'
 import type { UploadSource } from './source.ts'
 import { refusalOf, Upload, type UploadOptions } from './upload.ts'
 
-/** Uploads that send at a time. */
+/** Uploads that send at a time, and removals that wait for their answer; together well below UPLOAD_WINDOW_CHUNKS messages. */
 const MAX_SENDING = 4
+const MAX_REMOVING = 8
 /** Longest name that is sent, in UTF-16 units. */
 const MAX_NAME_LENGTH = 1024
 const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/
@@ -83,10 +84,9 @@ export class SessionTransfers implements Transfers {
   readonly #parts: TransfersParts
   readonly #keeper: LinkKeeper
   readonly #slots = new Slots(MAX_SENDING)
+  readonly #removalSlots = new Slots(MAX_REMOVING)
   readonly #uploads = new Map<string, Upload>()
   readonly #removals = new Map<string, { resolve: () => void; reject: (error: RapError) => void }>()
-  /** Uploads that were given up while no link was there to say so. */
-  readonly #toCancel = new Set<string>()
   readonly #queues = new Set<EventQueue<TransferEvent>>()
   #items: readonly Transfer[] = []
   #driveMounted = false
@@ -117,7 +117,6 @@ export class SessionTransfers implements Transfers {
       onChange: (link, why) => {
         this.#tell(why === undefined ? { type: 'connected' } : { type: 'lost', reason: why.reason, detail: why.detail })
         if (link === undefined) this.#uploadsAreOff = false
-        else this.#cancelWhatWaited()
       },
     })
     this.#keeper.closed.then(() => this.#finish())
@@ -161,7 +160,7 @@ export class SessionTransfers implements Transfers {
       return { name: await this.#run(upload) }
     } catch (error) {
       // A connection that has ended keeps what was sent, for whoever takes the upload up again.
-      if (!upload.isOverThere && this.#keeper.end === undefined) this.#cancel(uploadId)
+      if (!upload.isOverThere && this.#keeper.end === undefined) this.#cancel(upload)
       throw error
     } finally {
       signal?.removeEventListener('abort', onAbort)
@@ -172,25 +171,8 @@ export class SessionTransfers implements Transfers {
   async remove(uploadId: string): Promise<void> {
     if (!UUID.test(uploadId)) throw optionInvalid('upload id is not a UUID in lower case')
     if (this.#removals.has(uploadId)) throw optionInvalid('upload is being removed already')
-    const { promise, resolve, reject } = Promise.withResolvers<void>()
-    promise.catch(() => {})
     this.#uploads.get(uploadId)?.fail(refusalOf('ERR_UPLOAD_CANCELLED'), { isOverThere: true })
-    this.#removals.set(uploadId, { resolve, reject })
-    try {
-      for (let isRepeated = false; ; isRepeated = true) {
-        const link = await this.#linkForUploads()
-        try {
-          await link.send({ type: 'upload_cancel', upload_id: uploadId })
-          return await link.owed(promise)
-        } catch (error) {
-          // The answer to the first try was lost with its link.
-          if (isRepeated && error instanceof RapError && error.code === 'ERR_UPLOAD_UNKNOWN') return
-          if (!(error instanceof LinkLostError)) throw error
-        }
-      }
-    } finally {
-      this.#removals.delete(uploadId)
-    }
+    await this.#takeAway(uploadId)
   }
 
   events(): AsyncIterableIterator<TransferEvent, undefined> {
@@ -230,6 +212,30 @@ export class SessionTransfers implements Transfers {
     }
   }
 
+  async #takeAway(uploadId: string): Promise<void> {
+    const { promise, resolve, reject } = Promise.withResolvers<void>()
+    promise.catch(() => {})
+    this.#removals.set(uploadId, { resolve, reject })
+    const turn = this.#removalSlots.take()
+    try {
+      await turn
+      for (let isRepeated = false; ; isRepeated = true) {
+        const link = await this.#linkForUploads()
+        try {
+          await link.send({ type: 'upload_cancel', upload_id: uploadId })
+          return await link.owed(promise)
+        } catch (error) {
+          // The answer to the first try was lost with its link.
+          if (isRepeated && error instanceof RapError && error.code === 'ERR_UPLOAD_UNKNOWN') return
+          if (!(error instanceof LinkLostError)) throw error
+        }
+      }
+    } finally {
+      this.#removals.delete(uploadId)
+      turn.then(giveBack => giveBack())
+    }
+  }
+
   async #linkForUploads(): Promise<Link> {
     const link = await this.#keeper.link()
     if (link === undefined) throw this.#errorOfEnd()
@@ -241,17 +247,10 @@ export class SessionTransfers implements Transfers {
     return link.bound.allowed_channels.includes('file_upload') && !this.#uploadsAreOff
   }
 
-  #cancel(uploadId: string): void {
-    const link = this.#keeper.current
-    if (link === undefined) this.#toCancel.add(uploadId)
-    else if (this.#mayUpload(link))
-      link.send({ type: 'upload_cancel', upload_id: uploadId }).catch(() => this.#toCancel.add(uploadId))
-  }
-
-  #cancelWhatWaited(): void {
-    const ids = [...this.#toCancel]
-    this.#toCancel.clear()
-    for (const id of ids) this.#cancel(id)
+  /** Gives an upload up on the worker, in its own time; what cannot be said any more ends with the session. */
+  #cancel({ id, hasBegun }: Upload): void {
+    const isThere = hasBegun || this.#items.some(item => item.upload_id === id)
+    if (isThere && !this.#removals.has(id)) this.#takeAway(id).catch(() => {})
   }
 
   #take(message: SideMessage): void {

@@ -46,6 +46,7 @@ export class Upload {
   #acknowledged: number | undefined
   #nameThere: string | undefined
   readonly #failure = new Ending<RapError>()
+  #hasBegun = false
   #isOverThere = false
   #wake = () => {}
 
@@ -56,6 +57,11 @@ export class Upload {
     this.#blocks = new BlockReader(source)
     this.#hash = hash
     this.#onProgress = onProgress
+  }
+
+  /** True once the worker may have heard of the upload. */
+  get hasBegun(): boolean {
+    return this.#hasBegun
   }
 
   /** True once the worker itself has ended the upload, so that it need not be cancelled there. */
@@ -99,6 +105,7 @@ export class Upload {
 
   async #send(link: Link): Promise<void> {
     this.#acknowledged = undefined
+    this.#hasBegun = true
     await link.send({ type: 'upload_begin', upload_id: this.id, name: this.name, size: this.size })
     await this.#until(link, () => this.#acknowledged !== undefined)
     const offset = this.#acknowledged ?? 0
