@@ -109,6 +109,7 @@ export async function workerEnv(
     REDIS_URL: redisServer.url,
     RDP_WORKER_TARGET_ALLOW: '127.0.0.0/8',
     RDP_WORKER_DRAIN_SECONDS: '0',
+    RDP_WORKER_UPLOAD_DIR: join(dir.path, 'uploads'),
     HEALTH_PORT: '0',
   }
   return { id, url, dir: dir.path, files, env }

@@ -89,7 +89,7 @@ export function gatewayEnv(wiring: Wiring, identity: ServiceEnv): ServiceEnv {
 }
 
 export function workerEnv(wiring: Wiring, identity: ServiceEnv, port: number): ServiceEnv {
-  const { options, addresses } = wiring
+  const { options, state, addresses } = wiring
   return {
     ...common(wiring),
     ...identity,
@@ -100,6 +100,7 @@ export function workerEnv(wiring: Wiring, identity: ServiceEnv, port: number): S
     CONTROL_PLANE_JWKS_URL: `${addresses.api}/.well-known/jwks.json`,
     SECRET_RESOLVER_URL: addresses.resolver,
     RDP_WORKER_DRAIN_SECONDS: '0',
+    RDP_WORKER_UPLOAD_DIR: state.uploadDir,
     // The test targets are on this machine; nothing else is dialled.
     RDP_WORKER_TARGET_ALLOW: '127.0.0.0/8,::1/128',
     ...options.env?.['rdp-worker'],

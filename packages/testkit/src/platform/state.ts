@@ -16,6 +16,8 @@ export interface PlatformState {
   readonly signingWrapKeyFile: string
   readonly adminPassword: string
   readonly adminPasswordFile: string
+  /** What is uploaded to its workers goes with the folder. */
+  readonly uploadDir: string
   /** The id of the n-th worker, the same at every start. */
   workerId(index: number): string
 }
@@ -35,6 +37,7 @@ export function openState(dir: string): PlatformState {
     signingWrapKeyFile: keep('signing-key-encryption.key', newKey).file,
     adminPassword: admin.text,
     adminPasswordFile: admin.file,
+    uploadDir: join(dir, 'uploads'),
     workerId: index => keep(`worker-${index}.id`, randomUUID).text,
   }
 }
