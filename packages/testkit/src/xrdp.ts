@@ -38,6 +38,8 @@ export interface XrdpServer {
   readonly authorityPem: string
   /** The account's home: what is typed into the terminal of the session can be seen here. */
   readonly home: string
+  /** DISPLAY and XAUTHORITY of its first session, once that is there. */
+  readonly env: Readonly<Record<string, string>>
   /** Tells whether the shell of a session has started. */
   isShellReady(): boolean
   log(): string
@@ -159,6 +161,7 @@ export async function startXrdp(options: XrdpOptions = {}): Promise<XrdpServer> 
       certificateFingerprint: sha256Fingerprint(der),
       authorityPem: authority.certificatePem,
       home,
+      env: { DISPLAY: `:${display}`, XAUTHORITY: join(home, '.Xauthority') },
       isShellReady: () => existsSync(desktop.readyFile),
       log: () => (existsSync(logFile) ? readFileSync(logFile, 'utf8') : ''),
       stop,
