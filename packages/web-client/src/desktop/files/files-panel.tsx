@@ -38,7 +38,13 @@ export function FilesPanel({ side, policy, sending, onClose }: FilesPanelProps) 
   const state = useSide(side)
   const isAllowed = policy.channels.has('file_upload')
   const title = useRef<HTMLHeadingElement>(null)
-  useEffect(() => title.current?.focus(), [])
+  useEffect(() => {
+    const before = document.activeElement
+    title.current?.focus()
+    return () => {
+      if (before instanceof HTMLElement) before.focus({ preventScroll: true })
+    }
+  }, [])
   const own = new Set(sending.list.map(({ id }) => id))
   const items = state.items.filter(({ upload_id }) => !own.has(upload_id))
   const isEmpty = items.length === 0 && sending.list.length === 0
