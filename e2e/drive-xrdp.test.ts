@@ -1,7 +1,5 @@
-import { spawn } from 'node:child_process'
-import { createCipheriv, createHash } from 'node:crypto'
+import { createHash } from 'node:crypto'
 import { once } from 'node:events'
-import { existsSync, statSync } from 'node:fs'
 import net from 'node:net'
 import tls from 'node:tls'
 import {
@@ -16,31 +14,12 @@ import {
 import { canStartXrdp, startXrdp, waitFor, type XrdpServer } from '@rap/testkit'
 import t, { type Test } from 'tap'
 import { RdpClient } from './rdp-client.ts'
+import { endless, listDrive, noDriveHere, onDrive, sha256OfEndless, sha256OnDrive } from './session-shell.ts'
 
 const POLICY = { renderQualityProfile: 'low', clipboardBytes: 1024 } as const
 
-/** The drive of a relay as real xrdp mounts it. xrdp shows the short name, seven characters of RAP_Transfers. */
-const MOUNT = 'thinclient_drives/RAP_Tra'
-
+const skip = noDriveHere()
 const able = canStartXrdp()
-const skip = able.ok ? (existsSync('/dev/fuse') ? false : 'there is no /dev/fuse') : able.reason
-
-/** Bytes that are different everywhere, and the same each time: a key stream by offset. */
-function content(id: string, offset: number, length: number): Buffer {
-  const key = createHash('sha256').update(id).digest()
-  const counter = Buffer.alloc(16)
-  const block = Math.floor(offset / 16)
-  counter.writeBigUInt64BE(BigInt(block), 8)
-  const skipped = offset - block * 16
-  const stream = createCipheriv('aes-256-ctr', key, counter).update(Buffer.alloc(skipped + length))
-  return stream.subarray(skipped)
-}
-
-function sha256Of({ id, size }: DriveFile): string {
-  const hash = createHash('sha256')
-  for (let at = 0; at < size; at += 1 << 20) hash.update(content(id, at, Math.min(1 << 20, size - at)))
-  return hash.digest('hex')
-}
 
 class Files implements DriveFiles {
   files: DriveFile[]
@@ -61,7 +40,7 @@ class Files implements DriveFiles {
     this.mostReads = Math.max(this.mostReads, this.#reads)
     setImmediate(() => {
       this.#reads--
-      done(content(id, offset, length))
+      done(endless(id, offset, length))
     })
   }
 }
@@ -109,28 +88,6 @@ async function logOn(server: XrdpServer, files: DriveFiles): Promise<Desk> {
   return { events, relay, close: () => target.destroy() }
 }
 
-interface Ran {
-  readonly status: number | null
-  readonly out: string
-  readonly err: string
-}
-
-/** Runs a shell command as the user of the session, who alone may look into the mount. */
-async function as(server: XrdpServer, command: string): Promise<Ran> {
-  const { uid, gid } = statSync(server.home)
-  const env = { HOME: server.home, PATH: process.env.PATH, LC_ALL: 'C.UTF-8' }
-  const child = spawn('sh', ['-c', `cd ${MOUNT} && ${command}`], { uid, gid, cwd: server.home, env })
-  const output = { out: '', err: '' }
-  child.stdout.setEncoding('utf8').on('data', text => {
-    output.out += text
-  })
-  child.stderr.setEncoding('utf8').on('data', text => {
-    output.err += text
-  })
-  const [status] = (await once(child, 'close')) as [number | null]
-  return { status, ...output }
-}
-
 const file = (id: string, name: string, size: number): DriveFile => ({
   id,
   name,
@@ -161,26 +118,25 @@ t.test('xrdp mounts the drive, lists and reads its files, and can change nothing
   const { server, desk: opened } = await desk(t, files)
 
   const names = () => files.files.map(({ name }) => name).sort()
-  const listing = async () => (await as(server, 'ls -1')).out.split('\n').filter(Boolean).sort()
+  const listing = () => listDrive(server)
   t.same(await listing(), names())
-  const stat = await as(server, `stat -c '%s %Y' ${small.name}`)
+  const stat = await onDrive(server, `stat -c '%s %Y' ${small.name}`)
   t.equal(stat.out.trim(), `1000 ${small.modifiedAt / 1000}`)
 
   await t.test('what is read is what is there, bit for bit', async t => {
     for (const one of [small, empty, named, big]) {
-      const { out, err } = await as(server, `sha256sum < '${one.name}'`)
-      t.equal(out.split(' ')[0], sha256Of(one), `${one.name} ${err}`)
+      t.equal(await sha256OnDrive(server, one.name), sha256OfEndless(one.id, one.size), one.name)
     }
-    const middle = await as(server, `tail -c +100000001 ${big.name} | head -c 5000 | sha256sum`)
+    const middle = await onDrive(server, `tail -c +100000001 ${big.name} | head -c 5000 | sha256sum`)
     const expected = createHash('sha256')
-      .update(content('d', 100_000_000, 5_000))
+      .update(endless('d', 100_000_000, 5_000))
       .digest('hex')
     t.equal(middle.out.split(' ')[0], expected)
     t.equal(files.mostReads, 1, 'one read at a time')
-    const both = await Promise.all([small, named].map(({ name }) => as(server, `sha256sum < '${name}'`)))
     t.same(
-      both.map(({ out }) => out.split(' ')[0]),
-      [small, named].map(sha256Of),
+      await Promise.all([small, named].map(({ name }) => sha256OnDrive(server, name))),
+      [small, named].map(({ id, size }) => sha256OfEndless(id, size)),
+      'two files at once',
     )
   })
 
@@ -203,21 +159,20 @@ t.test('xrdp mounts the drive, lists and reads its files, and can change nothing
       ['ln -s /etc/passwd link', /./],
       ['ln notes.txt hard', /./],
     ]
-    const before = sha256Of(small)
     for (const [command, error] of attempts) {
-      const { status, err } = await as(server, command)
+      const { status, err } = await onDrive(server, command)
       t.not(status, 0, command)
       t.match(err, error, `${command}: ${err.trim()}`)
     }
     t.same(await listing(), names())
-    t.match((await as(server, 'sha256sum < notes.txt')).out, before)
+    t.equal(await sha256OnDrive(server, small.name), sha256OfEndless(small.id, small.size))
     const told = opened.events.filter(event => event.type === 'withheld' && event.channel === 'rdpdr')
     t.match(told, [{ direction: 'server_to_client', code: 'ERR_DRIVE_READ_ONLY' }])
   })
 
   await t.test('names that lead elsewhere lead nowhere', async t => {
     for (const path of ['../../.bash_history', 'nothing', 'notes.txt/x', 'notes.txt:s', "'notes.txt '", 'notes.txt.']) {
-      const { status, out } = await as(server, `cat ${path}`)
+      const { status, out } = await onDrive(server, `cat ${path}`)
       t.not(status, 0, path)
       t.equal(out, '')
     }
@@ -228,27 +183,27 @@ t.test('xrdp mounts the drive, lists and reads its files, and can change nothing
     files.files.push(late)
     opened.relay.driveChanged()
     t.same(await listing(), names())
-    t.equal((await as(server, 'sha256sum < late.txt')).out.split(' ')[0], sha256Of(late))
+    t.equal(await sha256OnDrive(server, late.name), sha256OfEndless(late.id, late.size))
     files.files = files.files.filter(({ id }) => id !== 'a')
     opened.relay.driveChanged()
-    t.not((await as(server, 'cat notes.txt')).status, 0)
+    t.not((await onDrive(server, 'cat notes.txt')).status, 0)
   })
 
   await t.test('a policy without file_upload takes the drive away', async t => {
     opened.relay.setPolicy({ ...POLICY, channels: new Set(['display', 'input'] as const) })
     await waitFor(() => opened.events.some(event => event.type === 'drive' && !event.mounted), { what: 'the end' })
     // The kernel believes for a moment that the folder is still there, but nothing of it can be read.
-    const { status, out } = await as(server, 'cat late.txt')
+    const { status, out } = await onDrive(server, 'cat late.txt')
     t.not(status, 0)
     t.equal(out, '')
-    await waitFor(async () => (await as(server, 'true')).status !== 0, { what: 'the folder to go' })
+    await waitFor(async () => (await onDrive(server, 'true')).status !== 0, { what: 'the folder to go' })
   })
 })
 
 t.test('another session sees nothing of the first', { skip: skip || (able.ok && !able.parallel) }, async t => {
   const secret = file('s', 'secret.txt', 10)
   const [one, other] = await Promise.all([desk(t, new Files([secret])), desk(t, new Files([]))])
-  t.equal((await as(one.server, 'ls -1')).out, 'secret.txt\n')
-  t.equal((await as(other.server, 'ls -1A')).out, '')
-  t.not((await as(other.server, 'cat secret.txt')).status, 0)
+  t.same(await listDrive(one.server), ['secret.txt'])
+  t.same(await listDrive(other.server), [])
+  t.not((await onDrive(other.server, 'cat secret.txt')).status, 0)
 })

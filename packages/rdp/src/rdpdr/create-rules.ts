@@ -82,11 +82,20 @@ export function judgeCreate(request: CreateRequest, target: CreateTarget, upperN
   }
   if (DEVICE_NAME.test(upperName)) return no(NT_STATUS.ACCESS_DENIED)
   if (createDisposition !== DISPOSITION.OPEN && createDisposition !== DISPOSITION.OPEN_IF) return CHANGE
-  if (target === 'nothing') return createDisposition === DISPOSITION.OPEN ? no(NT_STATUS.NO_SUCH_FILE) : CHANGE
+  if (target === 'nothing') return createDisposition === DISPOSITION.OPEN ? no(notFound(desiredAccess)) : CHANGE
   if (target === 'file' && wantsDirectory) return no(NT_STATUS.NOT_A_DIRECTORY)
   if (target === 'root' && wantsFile) return no(NT_STATUS.FILE_IS_A_DIRECTORY)
   if ((createOptions & CREATE_OPTION.DELETE_ON_CLOSE) !== 0) return { ...CHANGE, status: NT_STATUS.CANNOT_DELETE }
   return (desiredAccess & CHANGING_ACCESS) === 0 ? { status: NT_STATUS.SUCCESS, isChange: false } : CHANGE
+}
+
+/**
+ * Windows has one sentence for both codes. xrdp knows NO_SUCH_FILE where it looks for a file, and forgets the name then, and
+ * OBJECT_NAME_NOT_FOUND where it opens one; it says "Input/output error" for the other one each time.
+ */
+function notFound(desiredAccess: number): NtStatus {
+  const isForData = (desiredAccess & (ACCESS.FILE_READ_DATA | ACCESS.FILE_WRITE_DATA)) !== 0
+  return isForData ? NT_STATUS.OBJECT_NAME_NOT_FOUND : NT_STATUS.NO_SUCH_FILE
 }
 
 function no(status: NtStatus): CreateVerdict {
