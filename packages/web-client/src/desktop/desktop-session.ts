@@ -63,9 +63,9 @@ export async function openDesktop(
     const clipboard = remote && new DesktopClipboard(remote, rules)
     const desktop = await showDesktop(host, path, { size, clipboard: remote })
     reached = true
-    signal.addEventListener('abort', () => desktop.ui.shutdown(), { once: true })
+    signal.addEventListener('abort', () => desktop.close(), { once: true })
     if (signal.aborted) {
-      desktop.ui.shutdown()
+      desktop.close()
       return
     }
     const following = new AbortController()
@@ -80,7 +80,7 @@ export async function openDesktop(
     // The worker says on the connection beside it why it closed the desktop, in the same moment.
     const reason = await Promise.race([side.reason, paused(REASON_MS, signal).then(() => undefined)])
     following.abort()
-    if (isOver && !signal.aborted) desktop.ui.shutdown()
+    if (isOver && !signal.aborted) desktop.close()
     end(await endingOf(rap, opened, reason))
   } catch (error) {
     if (error instanceof RapPathError) trace = error.trace

@@ -12,6 +12,8 @@ export interface IronDesktop {
   readonly ui: UserInteraction
   /** Resolves when the RDP session ends, with the component's own words; they are for the log, not for the person. */
   readonly ended: Promise<string>
+  /** Ends it; nothing where it has ended. */
+  close(): void
 }
 
 export interface Size {
@@ -57,7 +59,13 @@ export async function showDesktop(
   const session = await ui.connect(config)
   ui.setVisibility(true)
   ui.setScale(SCREEN_SCALE.fit)
-  return { ui, ended: session.run().then(info => info.reason(), describeIronError) }
+  let isUp = true
+  const ended = session.run().then(info => info.reason(), describeIronError)
+  void ended.then(() => {
+    isUp = false
+  })
+  // The component throws where there is nothing left to end.
+  return { ui, ended, close: () => isUp && ui.shutdown() }
 }
 
 /** The component says that it is ready once, as soon as it is connected to the document: the listener comes first. */

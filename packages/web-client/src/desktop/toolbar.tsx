@@ -56,7 +56,7 @@ export function Toolbar({ name, state, policy, files, onLeave }: ToolbarProps) {
       return
     }
     await connected.session.detach().catch(() => undefined)
-    connected.desktop.ui.shutdown()
+    connected.desktop.close()
   }
   const terminate = async (): Promise<void> => {
     if (connected !== undefined) await rap.sessions.terminate(connected.session.id).catch(() => undefined)
