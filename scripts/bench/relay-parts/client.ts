@@ -10,7 +10,7 @@ const DATA_PLANE_PATH = '/data-plane/v1'
 const OPEN_TIMEOUT_MS = 30_000
 
 const tally = new Tally()
-const sockets: Record<Group, TLSSocket[]> = { worker: [], nginx: [], direct: [] }
+const sockets: Record<Group, TLSSocket[]> = { worker: [], nginx: [], direct: [], mixed: [] }
 const landing = Buffer.allocUnsafeSlow(64 * 1024)
 let ca = ''
 let frameBytes = 0

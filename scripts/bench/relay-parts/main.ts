@@ -3,6 +3,7 @@ import { cpus, loadavg } from 'node:os'
 import { parseArgs } from 'node:util'
 import { issueCertificate, sha256Fingerprint } from '@rap/pki'
 import { type Platform, tempDir, writePlatformCertificate } from '@rap/testkit'
+import { benchFirewall, tableOfFirewall } from './firewall.ts'
 import { measure, measureStall, type Reading, type Rig } from './measure.ts'
 import { canRunNginx, startNginx } from './nginx.ts'
 import { type Group, Peer, type TargetPorts } from './peer.ts'
@@ -14,6 +15,7 @@ const { values } = parseArgs({
   options: {
     quick: { type: 'boolean', default: false },
     json: { type: 'boolean', default: false },
+    firewall: { type: 'boolean', default: false },
     sessions: { type: 'string', default: '' },
   },
 })
@@ -37,6 +39,11 @@ const LATENCY = 2.0
 const MEMORY_MIB = 1
 
 const say = (step: string): void => void process.stderr.write(`\x1b[2m${step} ...\x1b[0m\n`)
+if (values.firewall) {
+  const report = await benchFirewall(values.quick ? { rounds: 3, seconds: 2 } : { rounds: 15, seconds: 3 }, say)
+  process.stdout.write(`${values.json ? JSON.stringify(report, undefined, 2) : tableOfFirewall(report)}\n`)
+  process.exit()
+}
 const home = tempDir('rap-bench-')
 const stops: (() => unknown)[] = [() => home.remove()]
 try {
@@ -58,7 +65,7 @@ async function run(): Promise<Report> {
   )
   const ports = await listen(platform, target, client)
   const nginx = canRunNginx() ? await relayOfNginx(platform, ports.nginx) : undefined
-  const pids = { worker: platform.workers[0]?.pid, nginx: nginx?.pid, direct: undefined }
+  const pids = { worker: platform.workers[0]?.pid, nginx: nginx?.pid, direct: undefined, mixed: undefined }
   const rig: Rig = { target, client, pids }
   const groups: readonly Group[] = nginx === undefined ? ['worker', 'direct'] : ['nginx', 'worker', 'direct']
 

@@ -1,11 +1,19 @@
 import { type ChildProcess, fork } from 'node:child_process'
 
-/** Who reads a stream: the worker's clients, nginx's, or the target's own. */
-export type Group = 'worker' | 'nginx' | 'direct'
+/** Who reads a stream: the worker's clients, nginx's, the target's own, or those of a session whose clipboard and drive are in use. */
+export type Group = 'worker' | 'nginx' | 'direct' | 'mixed'
 
 /** Orders to the traffic generators; each is answered once. */
 export type Order =
   | { readonly do: 'listen'; readonly cert: string; readonly key: string; readonly frameBytes: number }
+  | {
+      readonly do: 'relay'
+      readonly cert: string
+      readonly key: string
+      readonly ca: string
+      readonly ports: TargetPorts
+    }
+  | { readonly do: 'counters' }
   | { readonly do: 'emit'; readonly group: Group; readonly streams: number; readonly fps: number | 'full' }
   | { readonly do: 'quiet' }
   | { readonly do: 'sent' }
@@ -20,6 +28,7 @@ export interface TargetPorts {
   readonly worker: number
   readonly nginx: number
   readonly direct: number
+  readonly mixed: number
 }
 
 export interface Counted {
@@ -46,6 +55,10 @@ export class Peer {
     this.#child.on('exit', code => {
       for (const { reject } of this.#waiting.splice(0)) reject(new Error(`generator ended with ${code}`))
     })
+  }
+
+  get pid(): number | undefined {
+    return this.#child.pid
   }
 
   order<T = undefined>(order: Order): Promise<T> {

@@ -1,5 +1,15 @@
 import { createServer, type Server, type Socket } from 'node:net'
 import { createSecureContext, type SecureContext, TLSSocket } from 'node:tls'
+import {
+  asksForDrive,
+  CHANNEL_RESPONSE,
+  CLIPRDR,
+  endsMessage,
+  isOn,
+  joinConfirm,
+  RDPDR,
+  TARGET_CHANNELS,
+} from './channel-script.ts'
 import { answerOrders, type Group, type TargetPorts } from './peer.ts'
 import { CONNECTION_CONFIRM, eachPacket, nowMicros, SERVER, STAMP_OFFSET, screenFrame } from './rdp-script.ts'
 
@@ -8,6 +18,10 @@ import { CONNECTION_CONFIRM, eachPacket, nowMicros, SERVER, STAMP_OFFSET, screen
 /** A stream that is this far behind misses a frame, in bytes. */
 const MAX_WAITING_BYTES = 2 * 1024 * 1024
 const ARRIVAL_TIMEOUT_MS = 5000
+/** Between the reads of a drive that is in use, in milliseconds: some 6 MB a second. */
+const READ_EVERY_MS = 10
+/** PacketId of DR_DEVICE_IOCOMPLETION. Spec: [MS-RDPEFS] §2.2.1.1. */
+const IO_COMPLETION = 0x4943
 
 interface Stream {
   readonly socket: TLSSocket
@@ -16,7 +30,7 @@ interface Stream {
 
 let context: SecureContext | undefined
 let template: Buffer = Buffer.alloc(0)
-const streams: Record<Group, Stream[]> = { worker: [], nginx: [], direct: [] }
+const streams: Record<Group, Stream[]> = { worker: [], nginx: [], direct: [], mixed: [] }
 let ticker: NodeJS.Timeout | undefined
 let flooding = false
 const sent = { frames: 0, bytes: 0, skipped: 0 }
@@ -27,9 +41,10 @@ answerOrders(async order => {
       context = createSecureContext({ cert: order.cert, key: order.key })
       template = screenFrame(order.frameBytes)
       const ports: TargetPorts = {
-        worker: await listen(socket => negotiate(socket)),
+        worker: await listen(socket => negotiate('worker', socket)),
         nginx: await listen(socket => add('nginx', secured(socket))),
         direct: await listen(socket => add('direct', secured(socket))),
+        mixed: await listen(socket => negotiate('mixed', socket)),
       }
       return ports
     }
@@ -55,7 +70,7 @@ async function listen(onSocket: (socket: Socket) => void): Promise<number> {
 }
 
 /** X.224, then TLS, then MCS to the end of the connection sequence. */
-function negotiate(socket: Socket): void {
+function negotiate(group: 'worker' | 'mixed', socket: Socket): void {
   socket.on('error', () => undefined)
   socket.once('data', () => {
     socket.write(CONNECTION_CONFIRM)
@@ -65,17 +80,36 @@ function negotiate(socket: Socket): void {
     const onData = (chunk: Buffer): void => {
       buffered = eachPacket(Buffer.concat([buffered, chunk]), packet => {
         const pdu = packet[7]
-        if (pdu === 0x7f) secure.write(SERVER.connectResponse)
+        if (pdu === 0x7f) secure.write(asksForDrive(packet) ? CHANNEL_RESPONSE : SERVER.connectResponse)
         else if (pdu === 0x28) secure.write(SERVER.attachConfirm)
-        else if (pdu === 0x38) secure.write(packet[11] === 0xef ? SERVER.joinConfirmUser : SERVER.joinConfirmIo)
+        else if (pdu === 0x38) secure.write(joinConfirm(packet))
         else if (pdu === 0x64 && ++dataPackets === 1) secure.write(Buffer.concat([SERVER.license, SERVER.demandActive]))
         else if (pdu === 0x64 && dataPackets === 2) {
           secure.off('data', onData)
-          add('worker', secure)
+          if (group === 'mixed') useChannels(secure)
+          add(group, secure)
         }
       }) as Buffer<ArrayBuffer>
     }
     secure.on('data', onData)
+  })
+}
+
+/** Reads a file of the drive again as soon as it has come, and gives a text whenever the client asks for one. */
+function useChannels(secure: TLSSocket): void {
+  secure.write(TARGET_CHANNELS.begin)
+  let buffered: Buffer = Buffer.alloc(0)
+  let isOpen = false
+  secure.on('data', (chunk: Buffer) => {
+    buffered = eachPacket(Buffer.concat([buffered, chunk]), packet => {
+      if (isOn(packet, CLIPRDR) && packet[23] === 7) secure.write(TARGET_CHANNELS.list)
+      if (isOn(packet, CLIPRDR) && packet[23] === 4) secure.write(TARGET_CHANNELS.text)
+      if (!isOn(packet, RDPDR) || !endsMessage(packet)) return
+      // Completions of the announcement come first; the one of the open is the first I/O completion.
+      if (!isOpen && packet.readUInt16LE(25) !== IO_COMPLETION) return
+      isOpen = true
+      setTimeout(() => secure.write(TARGET_CHANNELS.read), READ_EVERY_MS)
+    })
   })
 }
 

@@ -2,6 +2,23 @@ import { randomBytes } from 'node:crypto'
 import { RdpRelay } from '@rap/rdp'
 import t from 'tap'
 import {
+  asksForDrive,
+  CHANNEL_INITIAL,
+  CHANNEL_RESPONSE,
+  CLIENT_CLIPBOARD,
+  CLIPRDR,
+  DRDYNVC,
+  endsMessage,
+  isOn,
+  joinConfirm,
+  joinRequest,
+  RDPDR,
+  READ_BYTES,
+  TARGET_CHANNELS,
+  TEXT_BYTES,
+} from '../relay-parts/channel-script.ts'
+import { tableOfFirewall } from '../relay-parts/firewall.ts'
+import {
   CLIENT,
   CONNECTION_CONFIRM,
   eachPacket,
@@ -40,6 +57,71 @@ t.test('the fixed packets are whole, and take a relay to its active phase', asyn
   relay.fromServer(Buffer.concat([SERVER.license, SERVER.demandActive]))
   relay.fromClient(CLIENT.confirmActive)
   t.equal(relay.phase, 'active')
+})
+
+t.test('the packets with channels take a relay to a clipboard and a drive that are in use', async t => {
+  const toClient: Buffer[] = []
+  const toServer: Buffer[] = []
+  const events: string[] = []
+  const relay = new RdpRelay(
+    {
+      targetSelectedProtocol: 1,
+      targetRequestedProtocols: 1,
+      clientRequestedProtocols: 1,
+      credentials: undefined,
+      policy: {
+        channels: new Set(['display', 'input', 'clipboard_server_to_client', 'file_upload']),
+        clipboardBytes: TEXT_BYTES,
+        renderQualityProfile: 'balanced',
+      },
+      drive: {
+        list: () => [{ id: '1', name: 'bench.bin', size: READ_BYTES, modifiedAt: 0 }],
+        read: (_file, _offset, length, done) => done(new Uint8Array(length)),
+      },
+    },
+    {
+      toClient: bytes => toClient.push(Buffer.from(bytes)),
+      toServer: bytes => toServer.push(Buffer.from(bytes)),
+      event: ({ type }) => events.push(type),
+    },
+  )
+  const confirmJoins = () => {
+    const packets: Buffer[] = []
+    eachPacket(Buffer.concat(toServer.splice(0)), packet => packets.push(packet))
+    for (const packet of packets) if (packet[7] === 0x38) relay.fromServer(joinConfirm(packet))
+  }
+  relay.fromClient(CHANNEL_INITIAL)
+  t.ok(asksForDrive(Buffer.concat(toServer)))
+  relay.fromServer(CHANNEL_RESPONSE)
+  relay.fromClient(CLIENT.erectAndAttach)
+  relay.fromServer(SERVER.attachConfirm)
+  for (const join of [CLIENT.joinUser, CLIENT.joinIo, joinRequest(CLIPRDR), joinRequest(DRDYNVC)]) {
+    relay.fromClient(join)
+    confirmJoins()
+  }
+  relay.fromClient(CLIENT.clientInfo)
+  relay.fromServer(Buffer.concat([SERVER.license, SERVER.demandActive]))
+  relay.fromClient(CLIENT.confirmActive)
+  t.equal(relay.phase, 'active')
+  relay.fromServer(TARGET_CHANNELS.begin)
+  relay.fromClient(CLIENT_CLIPBOARD.capabilities)
+  relay.fromServer(TARGET_CHANNELS.list)
+  relay.fromClient(CLIENT_CLIPBOARD.request)
+  relay.fromServer(TARGET_CHANNELS.text)
+  relay.fromServer(TARGET_CHANNELS.read)
+  t.ok(events.includes('drive'), 'the drive is mounted')
+  t.equal(relay.counters.clipboardToClientBytes, TEXT_BYTES)
+  t.equal(relay.counters.driveReadBytes, READ_BYTES)
+  const last: Buffer[] = []
+  eachPacket(Buffer.concat(toServer), packet => last.push(packet))
+  t.ok(isOn(last.at(-1) as Buffer, RDPDR) && endsMessage(last.at(-1) as Buffer))
+})
+
+t.test('a firewall report says what was promised and whether it was reached', async t => {
+  const row = { measure: 'CPU', on: 1.05, off: 1, unit: 's', ratio: 1.05, mustReach: '≤ 1.03', reached: false }
+  const table = tableOfFirewall({ machine: 'a test', rows: [row], used: { texts: 3, driveMegabytes: 7 } })
+  t.match(table, '| CPU | 1.05 s | 1.00 | 1.050 | ≤ 1.03 | NO |')
+  t.match(table, '3 texts and 7 MB')
 })
 
 /** A server message with the shortest header that fits (RFC 6455 §5.2). */
