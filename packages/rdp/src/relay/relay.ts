@@ -23,7 +23,7 @@ const PHASES: Record<Stage, RelayPhase> = {
  *
  * INVARIANT: nothing reaches the target before a Client Info PDU that this relay wrote, except the settings exchange
  * and channel joins; there is exactly one Client Info PDU; no credential, user name or cookie reaches the client.
- * INVARIANT: `bufferedBytes` stays below 1 MiB and four times the longest clipboard text, whatever either side sends.
+ * INVARIANT: `bufferedBytes` stays below 2 MiB and four times the longest clipboard text, whatever either side sends.
  */
 export class RdpRelay {
   readonly #state: RelayState
