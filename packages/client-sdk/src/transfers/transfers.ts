@@ -265,13 +265,9 @@ export class SessionTransfers implements Transfers {
 
   #takeUpload(message: UploadAnswer): void {
     const { upload_id: id } = message
-    if (message.type === 'upload_progress') {
-      const { offset } = message
-      this.#items = this.#items.map(item =>
-        item.upload_id === id && item.offset < offset ? { ...item, offset: Math.min(offset, item.size) } : item,
-      )
-    }
     if (message.type === 'upload_refused') this.#takeRefusalOfRemoval(id, message)
+    else
+      this.#items = this.#items.map(item => (item.upload_id === id ? { ...item, ...progressOf(item, message) } : item))
     this.#uploads.get(id)?.take(message)
   }
 
@@ -315,6 +311,12 @@ export class SessionTransfers implements Transfers {
     for (const queue of this.#queues) queue.end()
     this.#queues.clear()
   }
+}
+
+/** What an answer says of an item before the next list does. */
+function progressOf(item: Transfer, message: Exclude<UploadAnswer, { type: 'upload_refused' }>): Partial<Transfer> {
+  if (message.type === 'upload_done') return { name: message.name, offset: item.size, state: 'ready' }
+  return { offset: Math.min(Math.max(item.offset, message.offset), item.size) }
 }
 
 /** Binds, and waits for the worker's list where there will be one. Throws RapError. */
