@@ -40,7 +40,7 @@ const MEMORY_MIB = 1
 
 const say = (step: string): void => void process.stderr.write(`\x1b[2m${step} ...\x1b[0m\n`)
 if (values.firewall) {
-  const report = await benchFirewall(values.quick ? { rounds: 3, seconds: 2 } : { rounds: 15, seconds: 3 }, say)
+  const report = await benchFirewall(values.quick ? { rounds: 3, seconds: 2 } : { rounds: 9, seconds: 3 }, say)
   process.stdout.write(`${values.json ? JSON.stringify(report, undefined, 2) : tableOfFirewall(report)}\n`)
   process.exit()
 }
