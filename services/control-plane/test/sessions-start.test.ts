@@ -28,7 +28,12 @@ t.test('a start answers with a session that is ready, a token and both ways to t
     resource_id: resourceId,
     user_id: operator.id,
   })
-  t.match(body.attachment, { state: 'ready', ordinal: 1, worker_id: worker.id, allowed_channels: ['display', 'input'] })
+  t.match(body.attachment, {
+    state: 'ready',
+    ordinal: 1,
+    worker_id: worker.id,
+    allowed_channels: ['display', 'input', 'events'],
+  })
   t.match(body.data_plane.candidates, [
     { type: 'direct_worker_wss', url: worker.url, priority: 10, metadata: { tls_trust_mode: 'platform_ca' } },
     { type: 'backend_gateway', url: GATEWAY_URL, priority: 50 },

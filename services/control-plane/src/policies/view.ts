@@ -1,4 +1,4 @@
-import { CHANNELS, LIMITS, type PolicyDecision, PolicyLimits, SessionLimits } from '@rap/session-policy'
+import { CHANNELS, type Channel, LIMITS, PolicyLimits, SessionLimits } from '@rap/session-policy'
 import { Type } from '@sinclair/typebox'
 import { Nullable, Time, Uuid } from '../http/schemas.ts'
 import type { GrantRow } from './grants.ts'
@@ -46,14 +46,13 @@ export const ChangedResourcePolicy = Type.Composite([ResourcePolicy, Type.Object
 export const ChangedGrant = Type.Composite([GrantPolicy, Type.Object(sessionsChanged)])
 
 const DecidedBy = Type.String({ description: 'default, organization, resource or grant' })
+const ChannelDecision = Type.Object({ allowed: Type.Boolean(), decided_by: DecidedBy })
 
 export const EffectivePolicyAnswer = Type.Object({
   resource_id: Uuid,
   user_id: Uuid,
   channels: Type.Object(
-    Object.fromEntries(
-      CHANNELS.map(channel => [channel, Type.Object({ allowed: Type.Boolean(), decided_by: DecidedBy })]),
-    ) as Record<keyof PolicyDecision['channels'], ReturnType<typeof channelDecision>>,
+    Object.fromEntries(CHANNELS.map(channel => [channel, ChannelDecision])) as Record<Channel, typeof ChannelDecision>,
   ),
   limits: Type.Object(
     Object.fromEntries(
@@ -64,10 +63,6 @@ export const EffectivePolicyAnswer = Type.Object({
     ),
   ),
 })
-
-function channelDecision() {
-  return Type.Object({ allowed: Type.Boolean(), decided_by: DecidedBy })
-}
 
 function versionOf({ row }: PlacedPolicy) {
   return {
