@@ -84,6 +84,24 @@ t.test('an answer that nobody asked for goes nowhere, and the next request is no
   t.same(it.server(text('twice')), ['server_to_client ERR_CLIPBOARD_MALFORMED'])
 })
 
+t.test('a text that nobody waits for is not held', async t => {
+  const it = new ClipboardHarness().offered()
+  const [first] = chunksOf(text('x'.repeat(1500)), 1600)
+  if (first === undefined) throw new Error('no chunk')
+  it.clipboard.fromServer(first)
+  t.equal(it.clipboard.bufferedBytes, 0)
+})
+
+t.test('a type is known by both its bytes, however they are cut', async t => {
+  const it = waiting()
+  for (const size of [1, 1600]) {
+    t.same(it.server(message(0x0100 | CB.FORMAT_DATA_RESPONSE, utf16le('a\0'), 1), size), [
+      'server_to_client ERR_CLIPBOARD_MALFORMED',
+    ])
+  }
+  t.same(it.server(text('a'), 1), ['client: text a', 'server_to_client 2 bytes'])
+})
+
 t.test('flags that contradict are a failure and no text', async t => {
   for (const flags of [0, 3, 4, 8, 0xfffc, 0xffff]) {
     const outcome = waiting().server(response(utf16le('a\0'), flags))
@@ -224,6 +242,7 @@ t.test('chunks that contradict one another are dropped, and the next FIRST begin
   const { length } = whole
   const cases = {
     'another length': [{ length: length + 1, flags: LAST, data: tail }],
+    'another length, and as much data': [{ length: length + 1, flags: LAST, data: concat(tail, hex('00')) }],
     'more data than its message': [{ length, flags: LAST, data: new Uint8Array(length) }],
     'LAST before the end': [{ length, flags: LAST, data: tail.subarray(1) }],
     'compressed in the middle': [{ length, flags: LAST | PACKET_COMPRESSED, data: tail }],
@@ -242,6 +261,10 @@ t.test('chunks that contradict one another are dropped, and the next FIRST begin
   const anew = waiting()
   anew.clipboard.fromServer({ length: 5000, flags: FIRST, data: new Uint8Array(100).fill(1) })
   t.same(anew.server(whole, 7).at(-2), 'client: text hello')
+
+  const cut = waiting()
+  cut.clipboard.fromServer({ length, flags: FIRST, data: head })
+  t.same(cut.server(textList), ['server_to_client ERR_CLIPBOARD_MALFORMED', 'client: no text', 'client: long list 13'])
 
   const compressed = waiting()
   compressed.clipboard.fromServer({ length, flags: FIRST | LAST | PACKET_COMPRESSED, data: whole })
