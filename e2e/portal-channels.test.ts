@@ -118,7 +118,7 @@ t.test('a text that was copied on the desktop is in the clipboard of the browser
   t.equal(await copy.getAttribute('data-state'), 'copied')
 })
 
-t.test('a file that is dropped on the desktop is there bit for bit, and 200 MB show their progress', async t => {
+t.test('a file that is dropped on the desktop is there bit for bit, also 200 MB that a disconnect has cut', async t => {
   const sha256 = await dropFile(page, { name: 'Bericht 2026.pdf', size: 3 * MIB + 17 })
   const small = page.locator('[data-testid=transfer][data-name="Bericht 2026.pdf"][data-state=ready]')
   await small.waitFor()
@@ -209,7 +209,7 @@ t.test('an administrator edits the policy and sees what it comes to', async t =>
   await page.goto(`${apiUrl}/policy`)
   const editor = page.getByTestId('policy-organization')
   await editor.locator('[data-channel=file_upload]').getByText('Off', { exact: true }).click()
-  await editor.locator('[data-result=file_upload]').getByText('Off').waitFor()
+  await editor.locator('[data-result=file_upload]').getByText('Off', { exact: true }).waitFor()
   await editor.getByRole('button', { name: 'Save' }).click()
   await page.getByText('The policy is in force').waitFor()
   const path = `/v1/organizations/${organizationId}/policy`
@@ -225,7 +225,7 @@ t.test('an administrator edits the policy and sees what it comes to', async t =>
   await editor.getByRole('button', { name: 'Save' }).click()
   const conflict = page.locator('[data-code=ERR_POLICY_CHANGED]')
   await conflict.getByRole('button', { name: 'Try again' }).click()
-  await editor.locator('[data-result=file_upload]').getByText('On').waitFor()
+  await editor.locator('[data-result=file_upload]').getByText('On', { exact: true }).waitFor()
 })
 
 t.teardown(() => rmSync(join(xrdp.home, 'typed'), { force: true }))
