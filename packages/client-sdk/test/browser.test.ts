@@ -20,6 +20,7 @@ import {
   serverCertificate,
   standsStill,
 } from './helper.ts'
+import { TransfersWorker } from './transfers-worker.ts'
 
 const ROOT = join(import.meta.dirname, '..')
 /** A page that allows nothing but its own scripts and connections: the SDK must live with a strict policy. */
@@ -83,10 +84,11 @@ const browser = await launchBrowser({ trustedCaPem: ca.certificatePem })
 t.teardown(() => browser.stop())
 
 /** A page of the control plane's own origin with the SDK in it. */
-async function page(t: Tap, candidates: unknown[]) {
+async function page(t: Tap, candidates: unknown[], channels: readonly string[] = ['display', 'input']) {
   let cookie: string | undefined
   const script: ControlPlaneScript = {
     candidates,
+    channels,
     intercept: ({ path, headers, body }, response) => {
       response.setHeader('content-security-policy', POLICY)
       if (path === '/') {
@@ -174,6 +176,42 @@ t.test('a browser logs in, binds directly and exchanges bytes, with WebSocketStr
       t.same(opened.complaints, [])
       t.equal(fallback.connections.length, 0)
     }
+  }
+})
+
+/** What a page does with a file: sends it, and cuts its own network once on the way. */
+async function send(arguments_: { resourceId: string; withStreams: boolean; size: number }) {
+  if (!arguments_.withStreams) delete window.WebSocketStream
+  const rap = window.Rap.createRapClient({ baseUrl: window.location.origin })
+  await rap.login({ email: 'a@example.com', password: 'correct horse', refresh: 'cookie' })
+  const session = await rap.sessions.start({ resourceId: arguments_.resourceId })
+  const transfers = await session.transfers()
+  const bytes = new Uint8Array(arguments_.size).map((_, index) => (index * 31) % 251)
+  const sent: number[] = []
+  const { name } = await transfers.upload(new File([bytes], 'page.bin'), { onProgress: at => sent.push(at) })
+  const items = transfers.items.map(({ state }) => state)
+  const closed = await transfers.close()
+  return { name, sent: sent.at(-1), items, closed }
+}
+
+t.test('a browser sends a file over a cut network, with WebSocketStream and without', async t => {
+  const size = 5 * 2 ** 20 + 3
+  for (const withStreams of [true, false]) {
+    const worker = new TransfersWorker()
+    let isCut = false
+    worker.onChunk = socket => {
+      if (isCut || worker.received < 2 ** 20) return false
+      isCut = true
+      socket.terminate()
+      return true
+    }
+    const end = await dataPlane(t, tls, worker.script)
+    const opened = await page(t, [direct(end.url)], ['display', 'file_upload', 'events'])
+    const result = await opened.page.evaluate(send, { resourceId: RESOURCE_ID, withStreams, size })
+    t.match(result, { name: 'page.bin', sent: size, items: ['ready'], closed: { orderly: true } })
+    t.same(opened.complaints, [])
+    t.equal(worker.sockets.length, 2)
+    t.equal(worker.received, size)
   }
 })
 

@@ -30,6 +30,7 @@ const PASSING: ReadonlySet<string> = new Set<CloseReason>([
 const PASSING_ERRORS: ReadonlySet<string> = new Set([
   'ERR_NETWORK',
   'ERR_TIMEOUT',
+  'ERR_NO_CANDIDATE',
   'ERR_NO_PATH',
   'ERR_SESSION_NOT_READY',
   'ERR_DATA_PLANE_CLOSED',
