@@ -7,6 +7,8 @@ import t from 'tap'
 import { KEY_SET_COOLDOWN_MS, remoteKeySet } from '../src/index.ts'
 import { platform, silentLogger } from './helper.ts'
 
+// Each waits on a server and a key set of its own.
+t.jobs = 5
 const authority = await platform()
 
 async function publicKey() {
