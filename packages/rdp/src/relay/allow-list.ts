@@ -4,7 +4,7 @@ import type { ChannelKind } from './state.ts'
 /** A static virtual channel that reaches the target, and what the relay is to it. What is not listed is refused. */
 export interface StaticChannel {
   readonly name: string
-  readonly kind: Extract<ChannelKind, 'drdynvc' | 'cliprdr' | 'rdpdr'>
+  readonly kind: Extract<ChannelKind, 'drdynvc' | 'cliprdr' | 'rdpdr' | 'rdpsnd'>
   /** Any of these channels of the policy opens it. */
   readonly needs: readonly Channel[]
   /** `relay`: the relay asks the target for it by itself and is its client; a client that asks for it is refused. */
@@ -21,6 +21,7 @@ export const STATIC_CHANNEL_ALLOW_LIST: readonly StaticChannel[] = [
     by: 'client',
   },
   { name: 'rdpdr', kind: 'rdpdr', needs: ['file_upload'], by: 'relay' },
+  { name: 'rdpsnd', kind: 'rdpsnd', needs: ['file_upload'], by: 'relay' },
 ]
 
 /** A dynamic virtual channel that the relay lets through. */

@@ -15,7 +15,7 @@ import { encodeMcsPdu, type McsPdu } from '../mcs/domain.ts'
 import { encodeX224Data } from '../x224.ts'
 import { allowedChannel, STATIC_CHANNEL_ALLOW_LIST } from './allow-list.ts'
 import { type ClientSettings, patchClientSettings, patchServerSettings } from './gcc-patch.ts'
-import { type RelayState, refused, unexpected } from './state.ts'
+import { isOwnChannel, type RelayState, refused, unexpected } from './state.ts'
 
 /** Who asked for a join: `client` at the target, `client_alone` where the target has no such channel, `relay` where the client has none. */
 type Join = { readonly channelId: number; readonly by: 'client' | 'client_alone' | 'relay' }
@@ -144,7 +144,7 @@ export class ConnectSequence {
       throw refused('client speaks in the name of another user', 'ChannelJoinRequest', 'initiator', initiator)
     }
     const channel = state.channels.get(channelId)
-    if (channel === undefined || channel.kind === 'rdpdr')
+    if (channel === undefined || isOwnChannel(channel.kind))
       throw refused('channel does not exist', 'ChannelJoinRequest', 'channelId', channelId)
     if ((channel.joined && !state.skipChannelJoin) || this.#joins.some(join => join.channelId === channelId)) {
       throw new WireError('ERR_WIRE_UNEXPECTED_MESSAGE', 'channel is joined twice', {
@@ -167,7 +167,7 @@ export class ConnectSequence {
     this.#hasJoinedOwn = true
     if (state.skipChannelJoin) return
     for (const [channelId, { kind }] of state.channels) {
-      if (kind !== 'rdpdr') continue
+      if (!isOwnChannel(kind)) continue
       this.#joins.push({ channelId, by: 'relay' })
       state.toServer(encodeX224Data(encodeMcsPdu({ type: 'channel_join_request', initiator: state.userId, channelId })))
     }

@@ -30,6 +30,7 @@ import {
 
 const CLIPRDR = 1006
 const RDPDR = 1011
+const RDPSND = 1012
 const EMPTY_DRIVE: DriveFiles = { list: () => [], read: (_file, _offset, _length, done) => done(undefined) }
 const MONITOR_READY = hex('01 00 00 00 00 00 00 00')
 
@@ -52,7 +53,7 @@ function given(connect: Uint8Array): readonly number[] {
 function active(channels: readonly Channel[]): Harness {
   const relay = new Harness({ channels, drive: EMPTY_DRIVE })
   relay.client(connectInitial({ channels: ['cliprdr', 'rdpdr'] }))
-  relay.server(connectResponse({ channelIds: [CLIPRDR, RDPDR] }))
+  relay.server(connectResponse({ channelIds: [CLIPRDR, RDPDR, RDPSND] }))
   relay.client(
     mcs({ type: 'erect_domain_request', subHeight: 0, subInterval: 0 }),
     mcs({ type: 'attach_user_request' }),
@@ -60,7 +61,7 @@ function active(channels: readonly Channel[]): Harness {
   relay.server(mcs({ type: 'attach_user_confirm', result: 0, initiator: USER }))
   // The relay's own channel is joined in front of the client's first one.
   relay.client(mcs({ type: 'channel_join_request', initiator: USER, channelId: USER }))
-  relay.server(joinConfirm(RDPDR), joinConfirm(USER))
+  relay.server(joinConfirm(RDPDR), joinConfirm(RDPSND), joinConfirm(USER))
   for (const channelId of [IO, MESSAGE, CLIPRDR, REFUSED]) relay.join(channelId)
   relay.client(clientInfo())
   relay.server(license(), demandActive())
@@ -75,7 +76,7 @@ t.test(
   async t => {
     const ask = (channels: readonly Channel[], drive: DriveFiles | undefined) =>
       askedFor(new Harness({ channels, drive }).client(connectInitial({ channels: ['rdpdr', 'drdynvc', 'cliprdr'] })))
-    t.same(ask(['display', 'file_upload'], EMPTY_DRIVE), ['drdynvc', 'rdpdr'], 'and not with the client’s')
+    t.same(ask(['display', 'file_upload'], EMPTY_DRIVE), ['drdynvc', 'rdpdr', 'rdpsnd'], 'and not with the client’s')
     t.same(ask(['display'], EMPTY_DRIVE), ['drdynvc'])
     t.same(ask(['display', 'file_upload'], undefined), ['drdynvc'])
     t.same(ask(['input'], EMPTY_DRIVE), [])
@@ -87,14 +88,14 @@ t.test(
 
 t.test('a client that asks for no channel at all still gets a desktop with the drive', async t => {
   const relay = new Harness({ channels: ['display', 'file_upload'], drive: EMPTY_DRIVE })
-  t.same(askedFor(relay.client(connectInitial({ without: [CS.NET] }))), ['rdpdr'])
-  t.same(given(relay.server(connectResponse({ channelIds: [RDPDR] }))), [], 'which it never hears of')
+  t.same(askedFor(relay.client(connectInitial({ without: [CS.NET] }))), ['rdpdr', 'rdpsnd'])
+  t.same(given(relay.server(connectResponse({ channelIds: [RDPDR, RDPSND] }))), [], 'which it never hears of')
 })
 
 t.test('the client’s own rdpdr is another channel, between it and the relay', async t => {
   const relay = new Harness({ channels: ['display', 'file_upload'], drive: EMPTY_DRIVE })
   relay.client(connectInitial({ channels: ['rdpdr'] }))
-  t.same(given(relay.server(connectResponse({ channelIds: [RDPDR] }))), [REFUSED])
+  t.same(given(relay.server(connectResponse({ channelIds: [RDPDR, RDPSND] }))), [REFUSED])
   t.same(
     relay.eventsOf('channel_refused').map(({ kind, name }) => `${kind} ${name}`),
     ['static rdpdr', 'transport udp'],
@@ -104,14 +105,14 @@ t.test('the client’s own rdpdr is another channel, between it and the relay', 
 t.test('the relay joins its own channel in front of the client’s, and keeps the confirm', async t => {
   const relay = new Harness({ channels: ['display', 'file_upload'], drive: EMPTY_DRIVE })
   relay.client(connectInitial({ channels: [] }))
-  relay.server(connectResponse({ channelIds: [RDPDR] }))
+  relay.server(connectResponse({ channelIds: [RDPDR, RDPSND] }))
   relay.client(mcs({ type: 'attach_user_request' }))
   relay.server(mcs({ type: 'attach_user_confirm', result: 0, initiator: USER }))
   const join = (channelId: number) => mcs({ type: 'channel_join_request', initiator: USER, channelId })
-  t.same(relay.client(join(USER)), Buffer.concat([join(RDPDR), join(USER)]))
+  t.same(relay.client(join(USER)), Buffer.concat([join(RDPDR), join(RDPSND), join(USER)]))
   t.same(relay.client(join(IO)), join(IO))
   t.same(
-    relay.server(joinConfirm(RDPDR), joinConfirm(USER), joinConfirm(IO)),
+    relay.server(joinConfirm(RDPDR), joinConfirm(RDPSND), joinConfirm(USER), joinConfirm(IO)),
     Buffer.concat([joinConfirm(USER), joinConfirm(IO)]),
   )
 })
@@ -119,20 +120,25 @@ t.test('the relay joins its own channel in front of the client’s, and keeps th
 t.test('a client can neither join the relay’s channel nor send on it', async t => {
   const before = new Harness({ channels: ['display', 'file_upload'], drive: EMPTY_DRIVE })
   before.client(connectInitial({ channels: [] }))
-  before.server(connectResponse({ channelIds: [RDPDR] }))
+  before.server(connectResponse({ channelIds: [RDPDR, RDPSND] }))
   before.client(mcs({ type: 'attach_user_request' }))
   before.server(mcs({ type: 'attach_user_confirm', result: 0, initiator: USER }))
   t.throws(() => before.client(mcs({ type: 'channel_join_request', initiator: USER, channelId: RDPDR })), {
     code: 'ERR_WIRE_REFUSED',
   })
-  const relay = active(['display', 'input', 'clipboard_server_to_client', 'file_upload'])
-  t.throws(() => relay.client(request(RDPDR, hex('04000000 03000000 72444949'))), { code: 'ERR_WIRE_REFUSED' })
+  for (const channelId of [RDPDR, RDPSND]) {
+    const relay = active(['display', 'input', 'clipboard_server_to_client', 'file_upload'])
+    t.throws(() => relay.client(request(channelId, hex('04000000 03000000 72444949'))), { code: 'ERR_WIRE_REFUSED' })
+  }
 })
 
-t.test('what the target sends on the relay’s channel never reaches the client', async t => {
+t.test('what the target sends on the relay’s channels never reaches the client, and sound has no answer', async t => {
   const relay = active(['display', 'input', 'clipboard_server_to_client', 'file_upload'])
   const announce = hex('0c000000 03000000 7244 6e49 0100 0c00 03000000')
   t.equal(relay.server(indication(RDPDR, announce)).length, 0)
+  relay.takeToServer()
+  t.equal(relay.server(indication(RDPSND, announce)).length, 0)
+  t.equal(relay.takeToServer().length, 0)
 })
 
 t.test('chunks of the clipboard that are none are dropped, and the desktop goes on', async t => {
