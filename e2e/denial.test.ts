@@ -81,7 +81,7 @@ function refusedNames(kind: 'static' | 'dynamic'): string[] {
 
 t.test('no channel of the table of refusals opens, and each is in the audit once a session', async t => {
   const policy = POLICIES[0] as PolicyRow
-  const staticNames = [...refusedNames('static'), 'CLIPRDR', 'drdynv', 'rdpdr', 'evil']
+  const staticNames = [...refusedNames('static'), 'CLIPRDR', 'drdynv', 'rdpdr', 'rdpsnd', 'evil']
   const dynamicNames = [
     ...refusedNames('dynamic'),
     DISPLAY_CONTROL.toLowerCase(),
@@ -105,7 +105,7 @@ t.test('no channel of the table of refusals opens, and each is in the audit once
     for (const name of staticNames) link.client.rdp.sendChannel(name, Buffer.from(word()))
     const statuses: number[] = []
     for (const [index, name] of dynamicNames.entries()) {
-      statuses.push(await openDynamic(cell, name, 20 + index, word()))
+      statuses.push(await openDynamic(cell.target, name, 20 + index, word()))
     }
     await cell.settle()
     t.ok(
@@ -113,7 +113,7 @@ t.test('no channel of the table of refusals opens, and each is in the audit once
       `every dynamic channel is refused, ${attachment} attachment`,
     )
     t.same(link.client.rdp.dynamicRequests, [], 'the client hears of none')
-    t.same([...cell.target.channels.keys()].sort(), ['drdynvc', 'rdpdr'], 'the target hears of none')
+    t.same([...cell.target.channels.keys()].sort(), ['drdynvc', 'rdpdr', 'rdpsnd'], 'the target hears of none')
     t.same(
       words.filter(each => cell.target.saw(each) || link.client.saw(each)),
       [],

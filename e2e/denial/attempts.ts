@@ -5,6 +5,7 @@ import type { Cell } from './cell.ts'
 import { CB, CB_RESPONSE_OK, type ClipboardPeer, FORMAT, unicodeText } from './clipboard-peer.ts'
 import { DEVICE_TYPE, ownDevices, STATUS_SUCCESS } from './device-peer.ts'
 import { type Channel, CLIPBOARD_BYTES } from './policies.ts'
+import type { TargetSession } from './target-session.ts'
 
 /**
  * One thing that somebody tries. `word` is what the other side gets if it gets anything, and it gets it exactly where
@@ -329,6 +330,15 @@ const otherChannels: readonly Attempt[] = [
     audit: () => refusedChannel('rdpsnd', 'client_to_server'),
   },
   {
+    name: 'sound of the target',
+    direction: 'server_to_client',
+    needs: 'never',
+    act: ({ target }, word) => {
+      if (target.channels.has('rdpsnd')) target.sendChannel('rdpsnd', Buffer.from(word))
+      return SILENCE
+    },
+  },
+  {
     name: 'data on a channel that the target was never asked for',
     direction: 'server_to_client',
     needs: 'never',
@@ -343,7 +353,7 @@ const otherChannels: readonly Attempt[] = [
     needs: 'display',
     act: async (cell, word) => {
       if (!cell.knows('drdynvc')) return 'no channel'
-      return (await openDynamic(cell, DISPLAY_CONTROL, DYNAMIC.allowed, word)) >= 0 ? 'open' : 'refused'
+      return (await openDynamic(cell.target, DISPLAY_CONTROL, DYNAMIC.allowed, word)) >= 0 ? 'open' : 'refused'
     },
     told: cell => (cell.has('display') ? 'open' : 'no channel'),
     audit: cell => (cell.has('display') ? undefined : refusedChannel('drdynvc', 'client_to_server')),
@@ -354,7 +364,7 @@ const otherChannels: readonly Attempt[] = [
     needs: 'never',
     act: async (cell, word) => {
       if (!cell.knows('drdynvc')) return 'no channel'
-      const status = await openDynamic(cell, 'AUDIO_INPUT', DYNAMIC.refused, word)
+      const status = await openDynamic(cell.target, 'AUDIO_INPUT', DYNAMIC.refused, word)
       return cell.link.client.rdp.dynamicRequests.includes('AUDIO_INPUT') || status >= 0 ? 'open' : 'refused'
     },
     told: cell => (cell.has('display') ? 'refused' : 'no channel'),
@@ -387,18 +397,27 @@ const otherChannels: readonly Attempt[] = [
   },
 ]
 
-/** Asks for a dynamic channel and sends data on it, whatever the answer is, which it returns. */
-export async function openDynamic(cell: Cell, channelName: string, channelId: number, word: string): Promise<number> {
-  const { target } = cell
-  const create = encodeDynvcPdu({ type: 'create_request', channelId, priority: 0, channelName })
-  target.sendChannel('drdynvc', create)
+/** Asks for a dynamic channel and returns the answer, which is negative where it was refused. */
+export async function askDynamic(target: TargetSession, channelName: string, channelId: number): Promise<number> {
+  target.sendChannel('drdynvc', encodeDynvcPdu({ type: 'create_request', channelId, priority: 0, channelName }))
   const answer = await waitFor(
     () => target.messages.find(({ channel, message }) => channel === 'drdynvc' && message[1] === channelId),
     { what: `answer to ${channelName}`, intervalMs: 2 },
   )
+  return answer.message.readInt32LE(2)
+}
+
+/** The same, and sends data on it whatever the answer is. */
+export async function openDynamic(
+  target: TargetSession,
+  channelName: string,
+  channelId: number,
+  word: string,
+): Promise<number> {
+  const status = await askDynamic(target, channelName, channelId)
   const data = Buffer.from(word)
   target.sendChannel('drdynvc', encodeDynvcPdu({ type: 'data', channelId, compressed: false, data }))
-  return answer.message.readInt32LE(2)
+  return status
 }
 
 /** In the order in which they are tried. */
