@@ -22,10 +22,11 @@ export const CHANNEL_INITIAL = bytes(
     '0000000080',
 )
 
-/** MCS Connect Response with three channels. */
+/** MCS Connect Response with four channels, of which the last is the rdpsnd that the relay asks for beside its rdpdr. */
 export const CHANNEL_RESPONSE = bytes(
-  '0300007002f0807f66660a0100020100301a020122020102020100020101020100020101020300ffff0201020442000500147c00013a147' +
-    '60a01010001c0004d63446e2c010c10000c0008000100000000000000030c1000eb030300ec03ed03ee030000020c0c000000000000000000',
+  '0300007002f0807f66660a0100020100301a020122020102020100020101020100020101020300ffff0201020442000500147c00013a14' +
+    '760a01010001c0004d63446e2c010c10000c0008000100000000000000030c1000eb030400ec03ed03ee03f003020c0c00000000000000' +
+    '0000',
 )
 
 /** Whether a Connect Initial asks for the relay's drive, and so for `CHANNEL_RESPONSE`. */
@@ -127,5 +128,11 @@ export const TARGET_CHANNELS = {
 /** Whether a packet of the relay is on this channel. */
 export const isOn = (packet: Buffer, channelId: number): boolean =>
   packet[7] === 0x64 && packet.readUInt16BE(10) === channelId
+/** CHANNEL_PDU_HEADER and what follows; the length in front of it (PER) has one byte or two. */
+export const chunkOf = (packet: Buffer): Buffer => packet.subarray(((packet[13] ?? 0) & 0x80) === 0 ? 14 : 15)
 /** Whether it ends a message. */
-export const endsMessage = (packet: Buffer): boolean => ((packet[19] ?? 0) & LAST) !== 0
+export const endsMessage = (packet: Buffer): boolean => ((chunkOf(packet)[4] ?? 0) & LAST) !== 0
+/** msgType of a clipboard message, in its first chunk. */
+export const messageType = (packet: Buffer): number => chunkOf(packet)[8] ?? 0
+/** PacketId of a drive message, in its first chunk. */
+export const packetId = (packet: Buffer): number => chunkOf(packet).readUInt16LE(10)

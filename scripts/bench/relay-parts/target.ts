@@ -7,6 +7,8 @@ import {
   endsMessage,
   isOn,
   joinConfirm,
+  messageType,
+  packetId,
   RDPDR,
   TARGET_CHANNELS,
 } from './channel-script.ts'
@@ -77,16 +79,21 @@ function negotiate(group: 'worker' | 'mixed', socket: Socket): void {
     const secure = secured(socket)
     let buffered = Buffer.alloc(0)
     let dataPackets = 0
+    let takeMore: ((packet: Buffer) => void) | undefined
     const onData = (chunk: Buffer): void => {
       buffered = eachPacket(Buffer.concat([buffered, chunk]), packet => {
+        if (takeMore !== undefined) {
+          takeMore(packet)
+          return
+        }
         const pdu = packet[7]
         if (pdu === 0x7f) secure.write(asksForDrive(packet) ? CHANNEL_RESPONSE : SERVER.connectResponse)
         else if (pdu === 0x28) secure.write(SERVER.attachConfirm)
         else if (pdu === 0x38) secure.write(joinConfirm(packet))
         else if (pdu === 0x64 && ++dataPackets === 1) secure.write(Buffer.concat([SERVER.license, SERVER.demandActive]))
         else if (pdu === 0x64 && dataPackets === 2) {
-          secure.off('data', onData)
-          if (group === 'mixed') useChannels(secure)
+          if (group === 'mixed') takeMore = useChannels(secure)
+          else secure.off('data', onData)
           add(group, secure)
         }
       }) as Buffer<ArrayBuffer>
@@ -95,22 +102,19 @@ function negotiate(group: 'worker' | 'mixed', socket: Socket): void {
   })
 }
 
-/** Reads a file of the drive again as soon as it has come, and gives a text whenever the client asks for one. */
-function useChannels(secure: TLSSocket): void {
+/** Reads a file of the drive again as soon as it has come, and gives a text whenever the client asks for one; answers who takes the packets. */
+function useChannels(secure: TLSSocket): (packet: Buffer) => void {
   secure.write(TARGET_CHANNELS.begin)
-  let buffered: Buffer = Buffer.alloc(0)
   let isOpen = false
-  secure.on('data', (chunk: Buffer) => {
-    buffered = eachPacket(Buffer.concat([buffered, chunk]), packet => {
-      if (isOn(packet, CLIPRDR) && packet[23] === 7) secure.write(TARGET_CHANNELS.list)
-      if (isOn(packet, CLIPRDR) && packet[23] === 4) secure.write(TARGET_CHANNELS.text)
-      if (!isOn(packet, RDPDR) || !endsMessage(packet)) return
-      // Completions of the announcement come first; the one of the open is the first I/O completion.
-      if (!isOpen && packet.readUInt16LE(25) !== IO_COMPLETION) return
-      isOpen = true
-      setTimeout(() => secure.write(TARGET_CHANNELS.read), READ_EVERY_MS)
-    })
-  })
+  return packet => {
+    if (isOn(packet, CLIPRDR) && messageType(packet) === 7) secure.write(TARGET_CHANNELS.list)
+    if (isOn(packet, CLIPRDR) && messageType(packet) === 4) secure.write(TARGET_CHANNELS.text)
+    if (!isOn(packet, RDPDR) || !endsMessage(packet)) return
+    // Answers to the announcement come first; the one to the open is the first I/O completion.
+    if (!isOpen && packetId(packet) !== IO_COMPLETION) return
+    isOpen = true
+    setTimeout(() => secure.write(TARGET_CHANNELS.read), READ_EVERY_MS)
+  }
 }
 
 function secured(socket: Socket): TLSSocket {

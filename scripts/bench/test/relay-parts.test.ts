@@ -12,6 +12,8 @@ import {
   isOn,
   joinConfirm,
   joinRequest,
+  messageType,
+  packetId,
   RDPDR,
   READ_BYTES,
   TARGET_CHANNELS,
@@ -103,8 +105,14 @@ t.test('the packets with channels take a relay to a clipboard and a drive that a
   relay.fromServer(Buffer.concat([SERVER.license, SERVER.demandActive]))
   relay.fromClient(CLIENT.confirmActive)
   t.equal(relay.phase, 'active')
+  toServer.length = 0
   relay.fromServer(TARGET_CHANNELS.begin)
+  const answers: Buffer[] = []
+  eachPacket(Buffer.concat(toServer), packet => answers.push(packet))
+  t.ok(answers.length > 3 && answers.every(packet => isOn(packet, RDPDR) && endsMessage(packet)))
+  t.equal(packetId(answers.at(-1) as Buffer), 0x4943, 'the file is open')
   relay.fromClient(CLIENT_CLIPBOARD.capabilities)
+  t.equal(messageType(toServer.at(-1) as Buffer), 7, 'capabilities of the client')
   relay.fromServer(TARGET_CHANNELS.list)
   relay.fromClient(CLIENT_CLIPBOARD.request)
   relay.fromServer(TARGET_CHANNELS.text)
