@@ -109,7 +109,7 @@ export const Transfers = Type.Object(
   closed,
 )
 
-/** The policy of this connection changed; `allowed_channels` are what is left of those it was bound with. */
+/** What the attachment may do now, over all its connections. */
 export const PolicyChanged = Type.Object(
   {
     type: Type.Literal('policy'),

@@ -19,7 +19,7 @@ const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/
 
 /** The policy of this connection, as the worker told it last. */
 export interface ConnectionPolicy {
-  /** Of the channels that the connection was bound with, those that are left. */
+  /** The channels of the attachment, over all its connections. */
   readonly channels: readonly string[]
   readonly limits: SessionLimits
   /** RFC 3339; null without a limit. */
