@@ -1,5 +1,5 @@
-import { CompactSign, exportSPKI, importJWK, SignJWT } from 'jose'
 import { DEFAULT_LIMITS } from '@rap/session-policy'
+import { CompactSign, exportSPKI, importJWK, SignJWT } from 'jose'
 import t from 'tap'
 import {
   channelsBeyond,
