@@ -1,5 +1,6 @@
 import { randomBytes, randomUUID } from 'node:crypto'
 import { connect } from 'node:tls'
+import { DEFAULT_LIMITS } from '@rap/session-policy'
 import { signToken } from '@rap/token-claims'
 import { exportSPKI, SignJWT } from 'jose'
 import t, { type Test } from 'tap'
@@ -210,6 +211,7 @@ t.test('tokens of the control plane for another purpose, issuer or time', async 
       lease_token: 'x',
       secret_ref: mine.secret_ref,
       allowed_channels: ['display'],
+      limits: DEFAULT_LIMITS,
       bind_urls: ['wss://worker.example.test/data-plane/v1'],
       target: {
         protocol: 'rdp',
