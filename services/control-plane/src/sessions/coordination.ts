@@ -5,6 +5,8 @@ import type { AttachmentRow } from './storage.ts'
 export const LEASE_MS = 30_000
 /** About as many assignments as a worker's stream keeps. */
 const STREAM_LENGTH = 1000
+/** How long a request waits until its hints are sent, in milliseconds. */
+const TELL_MS = 300
 /** Longest lease value that is read, in bytes; Redis is not trusted. */
 const MAX_LEASE_BYTES = 1024
 
@@ -39,19 +41,15 @@ export async function releaseAttachments(
   attachments: readonly (Leased & { reason: string })[],
 ): Promise<void> {
   if (attachments.length === 0) return
-  try {
-    const pipeline = redis.pipeline()
-    for (const attachment of attachments) {
-      pipeline.del(leaseKey(attachment.lease_id))
-      pipeline.publish(
-        controlChannel(attachment.worker_id),
-        JSON.stringify({ type: 'close_attachment', attachment_id: attachment.id, reason: attachment.reason }),
-      )
-    }
-    await pipeline.exec()
-  } catch (error) {
-    logger.warn({ event: 'worker_not_told', count: attachments.length, err: error }, 'workers were not told at once')
+  const pipeline = redis.pipeline()
+  for (const attachment of attachments) {
+    pipeline.del(leaseKey(attachment.lease_id))
+    pipeline.publish(
+      controlChannel(attachment.worker_id),
+      JSON.stringify({ type: 'close_attachment', attachment_id: attachment.id, reason: attachment.reason }),
+    )
   }
+  await tell(pipeline, logger, attachments.length)
 }
 
 /** Tells workers to ask about attachments whose policy changed; they ask every 1.5 seconds in any case. */
@@ -61,15 +59,27 @@ export async function hintAttachments(
   attachments: readonly Pick<Leased, 'id' | 'worker_id'>[],
 ): Promise<void> {
   if (attachments.length === 0) return
-  try {
-    const pipeline = redis.pipeline()
-    for (const { id, worker_id: workerId } of attachments) {
-      pipeline.publish(controlChannel(workerId), JSON.stringify({ type: 'policy', attachment_id: id }))
-    }
-    await pipeline.exec()
-  } catch (error) {
-    logger.warn({ event: 'worker_not_told', count: attachments.length, err: error }, 'workers were not told at once')
+  const pipeline = redis.pipeline()
+  for (const { id, worker_id: workerId } of attachments) {
+    pipeline.publish(controlChannel(workerId), JSON.stringify({ type: 'policy', attachment_id: id }))
   }
+  await tell(pipeline, logger, attachments.length)
+}
+
+/** Sends hints. Nobody waits long for a Redis that is away: what the hints are about is in force without them. */
+async function tell(pipeline: ReturnType<Redis['pipeline']>, logger: Logger, count: number): Promise<void> {
+  const told = pipeline.exec().then(
+    () => undefined,
+    (error: unknown) => {
+      logger.warn({ event: 'worker_not_told', count, err: error }, 'workers were not told at once')
+    },
+  )
+  let timer: NodeJS.Timeout | undefined
+  const enough = new Promise<void>(resolve => {
+    timer = setTimeout(resolve, TELL_MS)
+  })
+  await Promise.race([told, enough])
+  clearTimeout(timer)
 }
 
 /** Which of these attachments hold a lease that names them. Rejects when Redis does not answer all of it. */
