@@ -180,7 +180,7 @@ t.test('xrdp mounts the drive, lists and reads its files, and can change nothing
 
   await t.test('a file that comes is seen, and one that goes is gone', async t => {
     const late = file('e', 'late.txt', 12)
-    files.files.push(late)
+    files.files = [...files.files, late]
     opened.relay.driveChanged()
     t.same(await listing(), names())
     t.equal(await sha256OnDrive(server, late.name), sha256OfEndless(late.id, late.size))

@@ -1,14 +1,8 @@
 import type { DriveFile, DriveFiles } from '../relay/types.ts'
 import { type CreateRequest, type CreateTarget, createInformation, judgeCreate } from './create-rules.ts'
-import {
-  allocationUnits,
-  encodeDirectoryEntry,
-  encodeFileInformation,
-  type FileFacts,
-  factsOf,
-  fileTime,
-} from './file-information.ts'
-import { isNameInExpression, isSameName, upcase } from './file-names.ts'
+import { FileIndex } from './file-index.ts'
+import { encodeDirectoryEntry, encodeFileInformation, type FileFacts, factsOf, fileTime } from './file-information.ts'
+import { upcase } from './file-names.ts'
 import { NT_STATUS, type NtStatus } from './nt-status.ts'
 import { encodeVolumeInformation } from './volume-information.ts'
 
@@ -45,13 +39,13 @@ export type ReadPlan = { readonly file: DriveFile; readonly offset: number; read
  */
 export class Volume {
   readonly #label: string
-  readonly #files: DriveFiles
+  readonly #files: FileIndex
   readonly #open = new Map<number, Open>()
   #lastFileId = 0
 
   constructor(label: string, files: DriveFiles) {
     this.#label = label
-    this.#files = files
+    this.#files = new FileIndex(files)
   }
 
   has(fileId: number): boolean {
@@ -60,7 +54,7 @@ export class Volume {
 
   create(request: CreateRequest & { readonly path: string | undefined }): CreateResult {
     const name = nameOf(request.path)
-    const file = name === undefined ? undefined : this.#files.list().find(({ name: other }) => isSameName(name, other))
+    const file = name === undefined ? undefined : this.#files.named(name)
     const target: CreateTarget = name === '' ? 'root' : file === undefined ? 'nothing' : 'file'
     const { status, isChange } = judgeCreate(request, target, upcase(name ?? ''))
     if (status !== NT_STATUS.SUCCESS) return { status, fileId: 0, information: 0, isChange }
@@ -84,20 +78,22 @@ export class Volume {
   queryInformation(fileId: number, informationClass: number): QueryResult {
     const open = this.#open.get(fileId)
     if (open === undefined) return NT_STATUS.UNSUCCESSFUL
-    if (open.file !== undefined && !this.#isThere(open.file)) return NT_STATUS.FILE_INVALID
+    if (open.file !== undefined && !this.#files.has(open.file)) return NT_STATUS.FILE_INVALID
     const facts = open.file === undefined ? this.#rootFacts() : factsOf(open.file)
     return encodeFileInformation(informationClass, facts) ?? NT_STATUS.INVALID_INFO_CLASS
   }
 
   queryVolume(fileId: number, informationClass: number): QueryResult {
     if (!this.#open.has(fileId)) return NT_STATUS.UNSUCCESSFUL
-    const units = this.#files.list().reduce((sum, { size }) => sum + allocationUnits(size), 0n)
-    const changedAt = fileTime(this.#rootFacts().modifiedAt)
-    const volume = { label: this.#label, changedAt, allocationUnits: units }
+    const { modifiedAt, allocationUnits } = this.#files
+    const volume = { label: this.#label, changedAt: fileTime(modifiedAt), allocationUnits }
     return encodeVolumeInformation(informationClass, volume) ?? NT_STATUS.INVALID_INFO_CLASS
   }
 
-  /** The next entry of a listing; an initial query begins it, with the files as they are then. */
+  /**
+   * The next entry of a listing; an initial query begins it, with the files as they are then. INSUFFICIENT_RESOURCES where more searches are asked
+   * for than there is time for.
+   */
   queryDirectory(
     fileId: number,
     query: { readonly informationClass: number; readonly isInitial: boolean; readonly path: string | undefined },
@@ -107,7 +103,9 @@ export class Volume {
     if (open.file !== undefined) return NT_STATUS.INVALID_PARAMETER
     if (query.isInitial) {
       const expression = nameOf(query.path)
-      open.rest = expression === undefined ? [] : this.#matching(expression === '' ? '*' : expression)
+      const matching = expression === undefined ? [] : this.#files.matching(expression === '' ? '*' : expression)
+      if (matching === undefined) return NT_STATUS.INSUFFICIENT_RESOURCES
+      open.rest = matching
     }
     const [next] = open.rest
     if (next === undefined) return query.isInitial ? NT_STATUS.NO_SUCH_FILE : NT_STATUS.NO_MORE_FILES
@@ -123,24 +121,14 @@ export class Volume {
     if (open === undefined) return NT_STATUS.UNSUCCESSFUL
     const { file } = open
     if (file === undefined) return NT_STATUS.INVALID_DEVICE_REQUEST
-    if (!this.#isThere(file)) return NT_STATUS.FILE_INVALID
+    if (!this.#files.has(file)) return NT_STATUS.FILE_INVALID
     if (offset >= BigInt(file.size)) return { file, offset: file.size, length: 0 }
     const start = Number(offset)
     return { file, offset: start, length: Math.min(length, maxBytes, file.size - start) }
   }
 
-  /** Tells whether this file is still in the list. */
-  #isThere(file: DriveFile): boolean {
-    return this.#files.list().some(({ id }) => id === file.id)
-  }
-
-  #matching(expression: string): DriveFile[] {
-    return this.#files.list().filter(({ name }) => isNameInExpression(name, expression))
-  }
-
   #rootFacts(): FileFacts {
-    const modifiedAt = this.#files.list().reduce((latest, file) => Math.max(latest, file.modifiedAt), 0)
-    return { name: '', isDirectory: true, size: 0, modifiedAt }
+    return { name: '', isDirectory: true, size: 0, modifiedAt: this.#files.modifiedAt }
   }
 
   /** Counts on, so that an id which has just been closed means nothing for long. */

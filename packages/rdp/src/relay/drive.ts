@@ -282,7 +282,8 @@ export class Drive {
   }
 
   #answer(header: IoRequestHeader, result: QueryResult): void {
-    if (typeof result === 'number') this.#complete(header, result)
+    if (result === NT_STATUS.INSUFFICIENT_RESOURCES) this.#refuseBusy(header)
+    else if (typeof result === 'number') this.#complete(header, result)
     else this.#port.toServer(encodeBufferCompletion(header, result))
   }
 

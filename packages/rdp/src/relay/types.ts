@@ -37,7 +37,7 @@ export interface DriveFile {
 
 /** What stands behind the drive RAP_Transfers: this session's finished uploads and nothing else. */
 export interface DriveFiles {
-  /** As they are now. */
+  /** As they are now; the same array for as long as nothing changes. */
   list(): readonly DriveFile[]
   /**
    * Reads `length` bytes at `offset`, both inside the file. `done` is called once, now or later, with the bytes, or with undefined where they

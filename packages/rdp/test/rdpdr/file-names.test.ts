@@ -1,6 +1,9 @@
 import fc from 'fast-check'
 import t from 'tap'
-import { isNameInExpression, isSameName } from '../../src/rdpdr/file-names.ts'
+import { NameExpression, upcase } from '../../src/rdpdr/file-names.ts'
+
+const isSameName = (one: string, other: string) => upcase(one) === upcase(other)
+const isNameInExpression = (name: string, expression: string) => new NameExpression(expression).fits(upcase(name))
 
 t.test('names are the same but for case, and a look-alike is another name', async t => {
   for (const [one, other] of [

@@ -25,6 +25,7 @@ import {
 const READ_ONLY = 'server_to_client ERR_DRIVE_READ_ONLY'
 const MALFORMED = 'server_to_client ERR_DRIVE_MALFORMED'
 const BUSY = 'server_to_client ERR_DRIVE_BUSY'
+const SEARCHED = { desiredAccess: 0x00100081, createDisposition: 1, createOptions: 0 }
 const CLIENT_HELLO = [hex('72444343 0100 0c00 01000000'), hex('72444e43 01000000 00000000 08000000 520041005000 0000')]
 const DEVICE_LIST = hex(`
   72444144 01000000 08000000 01000000 5241505f54726100 0e000000 5241505f5472616e736665727300`)
@@ -516,6 +517,30 @@ t.test('bytes that come back while the way is not clear wait, and no further rea
   t.match(target.completions(), [{ completionId: first, status: NT_STATUS.SUCCESS }])
   t.equal(files.reads.length, 1)
 })
+
+t.test(
+  'a target that searches the longest names without end is told that it is too much, and stops nobody',
+  async t => {
+    const files = new MemoryFiles()
+    files.files = Array.from({ length: 1000 }, (_, at) => {
+      return { id: String(at), name: `${'a'.repeat(251)}${String(at).padStart(4, '0')}`, size: 1, modifiedAt: 1 }
+    })
+    const target = new Target(files).mount()
+    const root = target.open('\\')
+    const started = performance.now()
+    for (let round = 0; round < 200; round++) {
+      target.ask(IRP_MJ.DIRECTORY_CONTROL, root, directoryBody(3, `\\${'*a'.repeat(250)}b`), 1)
+      target.ask(IRP_MJ.CREATE, 0, createBody({ ...SEARCHED, path: `\\${'a'.repeat(255)}` }))
+      target.ask(IRP_MJ.QUERY_VOLUME_INFORMATION, root, queryBody(1))
+    }
+    t.ok(performance.now() - started < 2_000, 'a single search took more before')
+    const statuses = target.completions().map(({ status }) => status)
+    t.equal(statuses.filter(status => status === NT_STATUS.INSUFFICIENT_RESOURCES).length, 200)
+    t.equal(statuses.length, 600)
+    t.ok(target.told.every(told => told === BUSY))
+    t.equal(target.answer(IRP_MJ.DIRECTORY_CONTROL, root, directoryBody(3, '\\*'), 1).status, NT_STATUS.SUCCESS)
+  },
+)
 
 t.test('a write of any size is refused, and its bytes are not kept', async t => {
   const target = new Target(two()).mount()
