@@ -124,11 +124,13 @@ interface Row {
 /** Events of a session with the channel that they name. */
 async function auditOf(sessionId: string): Promise<readonly string[]> {
   const query = `organization_id=${platform.organizationId}&session_id=${sessionId}&limit=200`
-  type Events = { items: { event: string; details: { channel?: string } }[] }
+  type Events = { items: { event: string; details: { channel?: string; channels?: string } }[] }
   const { items } = await platform.api.call<Events>('GET', `/v1/audit-events?${query}`)
   return items
     .filter(({ event }) => /^(channel_|relay_)/.test(event))
-    .map(({ event, details }) => `${event} ${details.channel}`)
+    .flatMap(({ event, details: { channel, channels } }) =>
+      (channels?.split(', ').map(entry => entry.replace(/^\S+ /, '')) ?? [channel]).map(name => `${event} ${name}`),
+    )
 }
 
 /** One session under everything but one channel: every effect is looked for, and only what is off may be missing. */

@@ -31,6 +31,16 @@ const EVENTS = [
 /** What every RDP client asks for, whatever the policy is. */
 const CLIENT_CHANNELS = ['rdpdr', 'rdpsnd', 'cliprdr', 'drdynvc']
 
+/** One row in words; one that lists refused channels in as many. */
+function wordsOf({ event, code, details: { channel, channels, direction } }: AuditRow): readonly AuditWords[] {
+  const words = (name = '-', way = '-'): AuditWords => [event, code ?? '-', name, way].join(' ')
+  if (channels === undefined) return [words(channel, direction)]
+  return channels.split(', ').map(entry => {
+    const [kind = ''] = entry.split(' ', 1)
+    return words(entry.slice(kind.length + 1), kind === 'static' ? 'client_to_server' : 'server_to_client')
+  })
+}
+
 /** One platform and one recording target for all cells of the table. */
 export class World {
   readonly platform: Platform
@@ -114,11 +124,7 @@ export class World {
     })
     const { items } = await this.platform.api.call<{ items: AuditRow[] }>('GET', `/v1/audit-events?${query}`)
     const told = items.filter(({ event }) => EVENTS.includes(event))
-    return told
-      .map(({ event, code, details: { channel, direction } }) =>
-        [event, code ?? '-', channel ?? '-', direction ?? '-'].join(' '),
-      )
-      .sort()
+    return told.flatMap(wordsOf).sort()
   }
 
   /** The same once it is as long as `count`: events take their time. */

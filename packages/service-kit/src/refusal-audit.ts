@@ -48,6 +48,7 @@ const REASONS = [
   'limit',
   'route',
   'channel',
+  'channels',
   'join_token_id',
   'identity',
   'thumbprint',

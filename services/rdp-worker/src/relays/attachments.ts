@@ -15,6 +15,7 @@ import { OPEN_TIMEOUT_MS, openTarget, type WarmTarget } from '../target/open.ts'
 import type { WorkerMetrics } from '../worker-metrics.ts'
 import type { Landing } from './landing.ts'
 import { LimitWatch } from './limit-watch.ts'
+import { RefusedChannels } from './refused-channels.ts'
 import { type ClientPort, Relay } from './relay.ts'
 import { Reports } from './reports.ts'
 
@@ -45,6 +46,7 @@ interface Held {
   policy: RuntimePolicy
   readonly session: LiveSession
   readonly side: SideChannels
+  readonly refused: RefusedChannels
   /** Grows with what the person does beside the relay. */
   uploads: number
   limits: LimitWatch | undefined
@@ -237,6 +239,9 @@ export class Attachments {
         onUpload: outcome => this.#onUpload(held, outcome),
         onError: error => this.#options.logger.error({ event: 'upload_failed', err: error }, 'upload failed'),
       }),
+      refused: new RefusedChannels(channels => {
+        void this.#reports.audit(assignment, 'channel_refused', 'ERR_CHANNEL_REFUSED', { channels })
+      }),
       uploads: 0,
       limits: undefined,
       onEnded: new Set(),
@@ -394,15 +399,15 @@ export class Attachments {
     }
   }
 
-  #onRelayEvent({ assignment, session, side }: Held, event: RelayEvent): void {
+  #onRelayEvent(held: Held, event: RelayEvent): void {
+    const { assignment, session, side } = held
     const { attachment_id } = assignment
     switch (event.type) {
       case 'credentials_used':
         return
       case 'channel_refused': {
-        const { kind, name: channel, direction } = event
-        if (!session.isNews(`${kind} ${channel}`)) return
-        void this.#reports.audit(assignment, 'channel_refused', 'ERR_CHANNEL_REFUSED', { kind, channel, direction })
+        const { kind, name } = event
+        if (session.isNews(`${kind} ${name}`)) held.refused.add(kind, name)
         return
       }
       case 'withheld': {
@@ -459,6 +464,7 @@ export class Attachments {
     held.ended.abort()
     clear(held)
     held.side.close()
+    held.refused.flush()
     held.limits?.stop()
     for (const tell of held.onEnded) tell(reason)
     this.#track(

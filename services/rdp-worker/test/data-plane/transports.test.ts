@@ -156,11 +156,15 @@ t.test('a channel outside the allow-list is refused and audited, and the desktop
     () =>
       worker.controlPlane.audited.find(
         ({ event, attachment_id, details }) =>
-          event === 'channel_refused' && attachment_id === place.attachment_id && details?.channel === 'cliprdr',
+          event === 'channel_refused' && attachment_id === place.attachment_id && details?.channels !== undefined,
       ),
     { what: 'the audit of the channel' },
   )
-  t.match(entry, { code: 'ERR_CHANNEL_REFUSED', session_id: place.session_id, details: { kind: 'static' } })
+  t.match(entry, {
+    code: 'ERR_CHANNEL_REFUSED',
+    session_id: place.session_id,
+    details: { channels: 'static rdpdr, static cliprdr, transport udp' },
+  })
 })
 
 t.test('without the input channel a client looks and touches nothing', async t => {
