@@ -1,5 +1,5 @@
 import { commonProblems, type Sql, type TransactionSql } from '@rap/service-kit'
-import { CHANNELS, decidePolicy, type PolicyDecision, type PolicyDocument } from '@rap/session-policy'
+import { CHANNELS, decidePolicy, LIMIT_NAMES, type PolicyDecision, type PolicyDocument } from '@rap/session-policy'
 import { auditCaller } from '../audit/write.ts'
 import type { Caller } from '../auth/caller.ts'
 import type { Context } from '../context.ts'
@@ -163,14 +163,23 @@ async function auditChange(
       // Null: this scope says nothing about channels, or about limits.
       channels_before: before?.channels?.join(',') ?? null,
       channels_after: after?.channels?.join(',') ?? null,
-      limits_before: limitsText(before),
-      limits: limitsText(after),
+      ...inParts('limits_before', limitsText(before)),
+      ...inParts('limits', limitsText(after)),
       sessions_changed: sessions,
     },
   })
 }
 
-/** Cut by the audit to 512 characters. */
 function limitsText(document: PolicyDocument | null | undefined): string | null {
-  return document?.limits === undefined ? null : JSON.stringify(document.limits)
+  // In one order, so that two of them can be compared.
+  return document?.limits === undefined ? null : JSON.stringify(document.limits, [...LIMIT_NAMES])
+}
+
+/** Longest detail that the audit keeps whole, in characters: a list of extensions is longer, and its end must not go unseen. */
+const PART_CHARACTERS = 512
+
+/** A text as details `name`, `name_2`, `name_3` …, as many as it takes. */
+function inParts(name: string, text: string | null): Record<string, string | null> {
+  const parts = text?.match(new RegExp(`.{1,${PART_CHARACTERS}}`, 'gs')) ?? [null]
+  return Object.fromEntries(parts.map((part, index) => [index === 0 ? name : `${name}_${index + 1}`, part]))
 }

@@ -359,6 +359,23 @@ t.test('the audit tells who changed which policy, from what to what', async t =>
   ])
 })
 
+t.test(
+  'the audit has the whole of the longest list of extensions, before and after, so that no change hides behind its end',
+  async t => {
+    const { organizationId, admin, urls } = await scene()
+    const listOf = (last: string) => [...Array.from({ length: 99 }, (_, n) => `e${n}`.padEnd(16, 'x')), last]
+    for (const last of ['pdf', 'exe']) {
+      await put(admin, urls.organization, { limits: { upload_extensions: listOf(last), idle_seconds: 900 } })
+    }
+    const [, event] = (await stand.audit(organizationId)).filter(({ event }) => event === 'policy_changed')
+    const details = event?.details as Record<string, string>
+    const textOf = (name: string) =>
+      [name, ...[2, 3, 4, 5].map(n => `${name}_${n}`)].map(key => details[key] ?? '').join('')
+    t.same(JSON.parse(textOf('limits_before')), { idle_seconds: 900, upload_extensions: listOf('pdf') })
+    t.equal(textOf('limits'), textOf('limits_before').replace('"pdf"', '"exe"'), 'in the same order')
+  },
+)
+
 t.test('the permissions of a role are told in /v1/me', async t => {
   const { admin, operator } = await scene()
   const of = async (user: TestUser) =>

@@ -1,0 +1,58 @@
+import { randomBytes, randomUUID } from 'node:crypto'
+import { CHANNELS, DEFAULT_LIMITS } from '@rap/session-policy'
+import t from 'tap'
+import { startStand } from '../helper.ts'
+
+const stand = await startStand(t)
+const instance = await stand.build()
+const organizationId = await stand.organization()
+const admin = await stand.user({ organizationId, role: 'admin' })
+const worker = await instance.worker()
+const resources = await Promise.all(Array.from({ length: 10 }, () => stand.resource(organizationId)))
+const people = await Promise.all(Array.from({ length: 10 }, () => stand.user({ organizationId, role: 'operator' })))
+
+/** Sessions as they are while people work in them, without the minutes that it takes to start so many. */
+async function insertLive(count: number): Promise<void> {
+  const rows = Array.from({ length: count }, (_, n) => ({
+    id: randomUUID(),
+    resource_id: resources[n % 10]?.toString(),
+    user_id: people[Math.floor(n / 10) % 10]?.id,
+    dpop_jkt: randomBytes(32).toString('base64url'),
+  }))
+  await stand.sql.begin(async sql => {
+    await sql`
+      insert into rap.remote_sessions (id, organization_id, resource_id, user_id, metadata)
+      select id, ${organizationId}, resource_id, user_id, '{"secret_ref": null}'
+      from jsonb_to_recordset(${sql.json(rows)}) as w (id uuid, resource_id uuid, user_id uuid)`
+    await sql`
+      insert into rap.session_attachments (organization_id, session_id, ordinal, worker_id, lease_id, dpop_jkt,
+        allowed_channels, limits)
+      select ${organizationId}, id, 1, ${worker.id}, gen_random_uuid(), dpop_jkt, ${[...CHANNELS]}::text[], ${sql.json(DEFAULT_LIMITS)}
+      from jsonb_to_recordset(${sql.json(rows)}) as w (id uuid, dpop_jkt text)`
+    for (const state of ['ready', 'active']) {
+      await sql`update rap.session_attachments set state = ${state} where state = ${state === 'ready' ? 'assigning' : 'ready'}`
+      await sql`update rap.remote_sessions set state = ${state} where state = ${state === 'ready' ? 'assigning' : 'ready'}`
+    }
+  })
+}
+
+t.test(
+  'a policy of an organization with 300 live sessions is in force within two seconds, on every one of them',
+  async t => {
+    const url = `/v1/organizations/${organizationId}/policy`
+    await instance.call(admin, 'PUT', url, { body: { document: { channels: CHANNELS } } })
+    await insertLive(300)
+    const document = { channels: ['display', 'input'], limits: { session_seconds: 3600 } }
+    const beganAtMs = performance.now()
+    const { body } = await instance.call(admin, 'PUT', url, { body: { document } })
+    t.ok(performance.now() - beganAtMs < 2000, `took ${Math.round(performance.now() - beganAtMs)} ms`)
+    t.equal(body.sessions_changed, 300)
+    const rows = await stand.sql`
+    select distinct a.allowed_channels, a.limits ->> 'session_seconds' as seconds, s.ends_at - s.created_at as length
+    from rap.session_attachments a join rap.remote_sessions s on s.id = a.session_id`
+    t.match([...rows], [{ allowed_channels: ['display', 'input'], seconds: '3600', length: '01:00:00' }])
+    t.equal(rows.length, 1)
+    const events = (await stand.audit(organizationId)).filter(({ event }) => event === 'session_policy_changed')
+    t.equal(new Set(events.map(event => event.attachment_id)).size, 300, 'each is in the audit by itself')
+  },
+)
