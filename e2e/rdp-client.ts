@@ -251,7 +251,7 @@ export class RdpClient {
     if (messages !== undefined) this.#messageChannel = decodeServerMessageChannelData(messages)
     if (messages !== undefined) this.#joins.push(this.#messageChannel)
     this.#isConnected = true
-    this.#send(encodeX224Data(encodeMcsPdu({ type: 'erect_domain_request', subHeight: 0, subInterval: 0 })))
+    this.#send(encodeX224Data(encodeMcsPdu({ type: 'erect_domain_request' })))
     this.#send(encodeX224Data(encodeMcsPdu({ type: 'attach_user_request' })))
   }
 

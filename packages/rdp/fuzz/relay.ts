@@ -71,10 +71,7 @@ function begin(stage: number, bits: number): { readonly harness: Harness; readon
   const asked = askedFor(harness.client(connectInitial({ channels: NAMES })))
   const given = givenIn(harness.server(connectResponse({ channelIds: SERVER_IDS.slice(0, asked) })))
   if (stage < STAGE.joined) return { harness, sent: 0 }
-  harness.client(
-    mcs({ type: 'erect_domain_request', subHeight: 0, subInterval: 0 }),
-    mcs({ type: 'attach_user_request' }),
-  )
+  harness.client(mcs({ type: 'erect_domain_request' }), mcs({ type: 'attach_user_request' }))
   harness.server(mcs({ type: 'attach_user_confirm', result: 0, initiator: USER }))
   for (const channelId of [USER, IO, MESSAGE, ...given]) join(harness, channelId)
   if (stage < STAGE.capabilities) return { harness, sent: 0 }

@@ -177,10 +177,7 @@ export class RdpWire {
   async toActive(): Promise<this> {
     this.send(rdp.connectInitial())
     await this.next()
-    this.send(
-      rdp.mcs({ type: 'erect_domain_request', subHeight: 0, subInterval: 0 }),
-      rdp.mcs({ type: 'attach_user_request' }),
-    )
+    this.send(rdp.mcs({ type: 'erect_domain_request' }), rdp.mcs({ type: 'attach_user_request' }))
     await this.next()
     for (const channelId of [rdp.USER, rdp.IO, rdp.MESSAGE, rdp.REFUSED, rdp.DRDYNVC, rdp.REFUSED_2]) {
       this.send(rdp.mcs({ type: 'channel_join_request', initiator: rdp.USER, channelId }))

@@ -22,7 +22,8 @@ const PRIORITY_AND_SEGMENTATION = 0x70
 
 /** One message of the MCS domain, as the connection sequence and the steady state use them. */
 export type McsPdu =
-  | { readonly type: 'erect_domain_request'; readonly subHeight: number; readonly subInterval: number }
+  /** Its numbers mean nothing in RDP, and rdesktop does not write them as PER has it: they are not read, and written as 0. */
+  | { readonly type: 'erect_domain_request' }
   | { readonly type: 'attach_user_request' }
   /** `initiator` is the new user's channel id; undefined when the attach was refused. */
   | { readonly type: 'attach_user_confirm'; readonly result: number; readonly initiator?: number }
@@ -61,11 +62,8 @@ function readBody(reader: Reader, first: number): McsPdu {
   const choice = first >> 2
   switch (choice) {
     case MCS.ERECT_DOMAIN_REQUEST:
-      return {
-        type: 'erect_domain_request',
-        subHeight: readPerInteger(reader, 'subHeight'),
-        subInterval: readPerInteger(reader, 'subInterval'),
-      }
+      reader.skip(reader.remaining, 'subHeight')
+      return { type: 'erect_domain_request' }
     case MCS.DISCONNECT_PROVIDER_ULTIMATUM: {
       // The 3-bit reason straddles the two bytes.
       const second = reader.u8('reason')
@@ -112,9 +110,8 @@ export function encodeMcsPdu(pdu: McsPdu): Uint8Array {
   const writer = new Writer(16)
   switch (pdu.type) {
     case 'erect_domain_request':
-      writer.u8(MCS.ERECT_DOMAIN_REQUEST << 2)
-      writePerInteger(writer, pdu.subHeight)
-      writePerInteger(writer, pdu.subInterval)
+      // subHeight and subInterval, each a length byte and 0.
+      writer.u8(MCS.ERECT_DOMAIN_REQUEST << 2).bytes(Uint8Array.of(1, 0, 1, 0))
       break
     case 'disconnect_provider_ultimatum':
       writer.u8((MCS.DISCONNECT_PROVIDER_ULTIMATUM << 2) | (pdu.reason >> 1)).u8((pdu.reason & 1) << 7)
@@ -190,29 +187,4 @@ function readUserId(reader: Reader): number {
 
 function writeUserId(writer: Writer, initiator: number): Writer {
   return writer.u16be(initiator - USER_ID_BASE)
-}
-
-/** An unconstrained non-negative INTEGER: a length byte, then its bytes. Spec: X.691 §10.7. */
-function readPerInteger(reader: Reader, field: string): number {
-  const size = reader.u8(field)
-  if (size === 0 || size > 4) {
-    throw new WireError('ERR_WIRE_INVALID_FIELD', 'number is empty or too long', {
-      structure: reader.structure,
-      field,
-      received: size,
-    })
-  }
-  let value = 0
-  for (let index = 0; index < size; index++) value = value * 256 + reader.u8(field)
-  return value
-}
-
-function writePerInteger(writer: Writer, value: number): void {
-  const content: number[] = []
-  let rest = value
-  do {
-    content.unshift(rest % 256)
-    rest = Math.floor(rest / 256)
-  } while (rest > 0)
-  writer.u8(content.length).bytes(Uint8Array.from(content))
 }

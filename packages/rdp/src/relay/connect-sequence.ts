@@ -91,18 +91,19 @@ export class ConnectSequence {
       case 'erect_domain_request':
         if (this.#erected || this.#attach !== 'none') throw unexpected('DomainMCSPDU', pdu.type)
         this.#erected = true
+        state.toServer(encodeX224Data(encodeMcsPdu(pdu)))
         break
       case 'attach_user_request':
         if (this.#attach !== 'none') throw unexpected('DomainMCSPDU', pdu.type)
         this.#attach = 'requested'
+        state.toServer(packet)
         break
       case 'channel_join_request':
         this.#joinRequest(pdu, packet)
-        return
+        break
       default:
         throw unexpected('DomainMCSPDU', pdu.type)
     }
-    state.toServer(packet)
   }
 
   /** A domain PDU of the server other than data, with the packet it came in. */

@@ -49,9 +49,9 @@ export interface ClientSettings {
 export interface ServerSettings {
   readonly ioChannelId: number
   readonly messageChannelId: number | undefined
-  /** In the order of the request; an id of 0 is a channel that the server could not make. */
+  /** In the order of the request; what the server could not make is refused. */
   readonly channels: readonly (RequestedChannel & { readonly id: number })[]
-  /** Channels of the relay, which the client never hears of. */
+  /** Channels of the relay, which the client never hears of; an id of 0 is one that the server could not make. */
   readonly own: readonly { readonly rule: StaticChannel; readonly id: number }[]
   readonly skipChannelJoin: boolean
 }
@@ -220,14 +220,19 @@ function refuseStandardSecurity(data: Uint8Array): void {
   })
 }
 
-/** Real ids to the channels that pass and to the relay's own, ids that nothing else has to the refused ones. */
+/**
+ * Real ids to the channels that pass and to the relay's own, ids that nothing else has to the refused ones.
+ *
+ * What the server could not make, with an id of 0 or none, is as a refused one: xrdp answers with no id at all where its channels are switched
+ * off, and clients join whatever they are told, 0 included.
+ */
 function assignChannelIds(
   client: ClientSettings,
   serverIds: readonly number[],
   otherIds: readonly number[],
 ): Pick<ServerSettings, 'channels' | 'own'> {
   const asked = client.channels.filter(({ rule }) => rule !== undefined).length + client.own.length
-  if (serverIds.length !== asked) throw badIds('channelCount', serverIds.length, asked)
+  if (serverIds.length > asked) throw badIds('channelCount', serverIds.length, asked)
   const taken = new Set<number>()
   for (const id of [...otherIds, ...serverIds]) {
     if (id !== 0 && taken.has(id)) throw badIds('channelIdArray', id)
@@ -236,9 +241,10 @@ function assignChannelIds(
   const real = serverIds.values()
   let next = REFUSED_CHANNEL_ID_BASE
   const channels = client.channels.map(channel => {
-    if (channel.rule !== undefined) return { ...channel, id: real.next().value ?? 0 }
+    const id = channel.rule === undefined ? 0 : (real.next().value ?? 0)
+    if (id !== 0) return { ...channel, id }
     while (taken.has(next)) next++
-    return { ...channel, id: next++ }
+    return { ...channel, rule: undefined, id: next++ }
   })
   return { channels, own: client.own.map(rule => ({ rule, id: real.next().value ?? 0 })) }
 }

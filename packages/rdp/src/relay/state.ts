@@ -148,7 +148,7 @@ export class RelayState {
     if (settings.messageChannelId !== undefined) this.#addChannel(settings.messageChannelId, 'message', 'message')
     for (const { id, name, rule, options } of settings.channels) {
       const shows = (options & CHANNEL_OPTION.SHOW_PROTOCOL) !== 0
-      if (id !== 0) this.#addChannel(id, rule?.kind ?? 'refused', name, shows)
+      this.#addChannel(id, rule?.kind ?? 'refused', name, shows)
     }
     for (const { id, rule } of settings.own) if (id !== 0) this.#addChannel(id, rule.kind, rule.name)
   }

@@ -99,10 +99,7 @@ export class Harness {
   /** Through attach and joins. */
   toJoined(client: ClientOffer = {}, server: ServerAnswer = {}): this {
     this.toChannels(client, server)
-    this.client(
-      mcs({ type: 'erect_domain_request', subHeight: 0, subInterval: 0 }),
-      mcs({ type: 'attach_user_request' }),
-    )
+    this.client(mcs({ type: 'erect_domain_request' }), mcs({ type: 'attach_user_request' }))
     this.server(mcs({ type: 'attach_user_confirm', result: 0, initiator: USER }))
     const dynamic = server.channelIds === undefined ? [DRDYNVC] : []
     for (const channelId of [USER, IO, MESSAGE, REFUSED, ...dynamic, REFUSED_2]) this.join(channelId)

@@ -134,7 +134,7 @@ t.test('a client cannot join twice, nor attach twice, nor join after logon', asy
   refuses(t, () => new Harness().toJoined().client(join(REFUSED)), 'ERR_WIRE_UNEXPECTED_MESSAGE')
   const attach = mcs({ type: 'attach_user_request' })
   refuses(t, () => new Harness().toJoined().client(attach), 'ERR_WIRE_UNEXPECTED_MESSAGE')
-  const erect = mcs({ type: 'erect_domain_request', subHeight: 0, subInterval: 0 })
+  const erect = mcs({ type: 'erect_domain_request' })
   refuses(t, () => new Harness().toJoined().client(erect), 'ERR_WIRE_UNEXPECTED_MESSAGE')
   for (const packet of [join(DRDYNVC), attach, erect]) {
     refuses(t, () => new Harness().toActive().client(packet), 'ERR_WIRE_UNEXPECTED_MESSAGE')

@@ -54,10 +54,7 @@ function active(channels: readonly Channel[]): Harness {
   const relay = new Harness({ channels, drive: EMPTY_DRIVE })
   relay.client(connectInitial({ channels: ['cliprdr', 'rdpdr'] }))
   relay.server(connectResponse({ channelIds: [CLIPRDR, RDPDR, RDPSND] }))
-  relay.client(
-    mcs({ type: 'erect_domain_request', subHeight: 0, subInterval: 0 }),
-    mcs({ type: 'attach_user_request' }),
-  )
+  relay.client(mcs({ type: 'erect_domain_request' }), mcs({ type: 'attach_user_request' }))
   relay.server(mcs({ type: 'attach_user_confirm', result: 0, initiator: USER }))
   // The relay's own channel is joined in front of the client's first one.
   relay.client(mcs({ type: 'channel_join_request', initiator: USER, channelId: USER }))
@@ -115,6 +112,18 @@ t.test('the relay joins its own channel in front of the client’s, and keeps th
     relay.server(joinConfirm(RDPDR), joinConfirm(RDPSND), joinConfirm(USER), joinConfirm(IO)),
     Buffer.concat([joinConfirm(USER), joinConfirm(IO)]),
   )
+})
+
+t.test('a target without channels is joined for none, and the desktop has no drive', async t => {
+  for (const channelIds of [[], [0, 0], [0]]) {
+    const relay = new Harness({ channels: ['display', 'file_upload'], drive: EMPTY_DRIVE })
+    relay.client(connectInitial({ channels: [] }))
+    t.same(given(relay.server(connectResponse({ channelIds }))), [])
+    relay.client(mcs({ type: 'attach_user_request' }))
+    relay.server(mcs({ type: 'attach_user_confirm', result: 0, initiator: USER }))
+    const join = mcs({ type: 'channel_join_request', initiator: USER, channelId: USER })
+    t.same(relay.client(join), join)
+  }
 })
 
 t.test('a client can neither join the relay’s channel nor send on it', async t => {
