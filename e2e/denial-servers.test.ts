@@ -121,15 +121,17 @@ interface Row {
   readonly path: Path
 }
 
-/** Events of a session with the channel that they name. */
+/** Events of a session with the channel that they name, and the code of what was held back inside one. */
 async function auditOf(sessionId: string): Promise<readonly string[]> {
   const query = `organization_id=${platform.organizationId}&session_id=${sessionId}&limit=200`
-  type Events = { items: { event: string; details: { channel?: string; channels?: string } }[] }
+  type Events = { items: { event: string; code: string; details: { channel?: string; channels?: string } }[] }
   const { items } = await platform.api.call<Events>('GET', `/v1/audit-events?${query}`)
   return items
     .filter(({ event }) => /^(channel_|relay_)/.test(event))
-    .flatMap(({ event, details: { channel, channels } }) =>
-      (channels?.split(', ').map(entry => entry.replace(/^\S+ /, '')) ?? [channel]).map(name => `${event} ${name}`),
+    .flatMap(({ event, code, details: { channel, channels } }) =>
+      channels === undefined
+        ? [`${event} ${channel} ${code}`]
+        : channels.split(', ').map(entry => `${event} ${entry.replace(/^\S+ /, '')}`),
     )
 }
 
