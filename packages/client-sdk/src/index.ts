@@ -76,7 +76,7 @@ export type {
   Policies,
   Policy,
   PolicyChange,
-  PutPolicyOptions,
+  PolicyChangeOptions,
   StoredPolicy,
 } from './policies.ts'
 export type { RdpConnection } from './rdp-connection.ts'

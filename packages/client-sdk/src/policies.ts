@@ -54,8 +54,8 @@ export const EffectivePolicyAnswer = Type.Object({
 })
 export type EffectivePolicyAnswer = Static<typeof EffectivePolicyAnswer>
 
-export interface PutPolicyOptions {
-  /** The version that was read; another one in force is refused with ERR_POLICY_CHANGED, and nothing is written. */
+export interface PolicyChangeOptions {
+  /** The version that was read; another one in force is refused with ERR_POLICY_CHANGED, and nothing is changed. */
   readonly version?: number
 }
 
@@ -74,12 +74,12 @@ export class StoredPolicy {
     return checked(Policy, body, 'a policy')
   }
 
-  async put(document: PolicyDocument, { version }: PutPolicyOptions = {}): Promise<PolicyChange> {
+  async put(document: PolicyDocument, { version }: PolicyChangeOptions = {}): Promise<PolicyChange> {
     return await putPolicy(this.#account, this.#path, { document, version })
   }
 
-  async delete(): Promise<PolicyChange> {
-    return await deletePolicy(this.#account, this.#path)
+  async delete({ version }: PolicyChangeOptions = {}): Promise<PolicyChange> {
+    return await deletePolicy(this.#account, this.#path, version)
   }
 }
 
@@ -99,12 +99,12 @@ export class Grants {
     return checked(GrantPage, body, 'a page of grants')
   }
 
-  async put(userId: string, document: PolicyDocument, { version }: PutPolicyOptions = {}): Promise<PolicyChange> {
+  async put(userId: string, document: PolicyDocument, { version }: PolicyChangeOptions = {}): Promise<PolicyChange> {
     return await putPolicy(this.#account, this.#pathOf(userId), { document, version })
   }
 
-  async delete(userId: string): Promise<PolicyChange> {
-    return await deletePolicy(this.#account, this.#pathOf(userId))
+  async delete(userId: string, { version }: PolicyChangeOptions = {}): Promise<PolicyChange> {
+    return await deletePolicy(this.#account, this.#pathOf(userId), version)
   }
 
   #pathOf(userId: string): string {
@@ -153,7 +153,8 @@ async function putPolicy(
   return checked(PolicyChange, body, 'a changed policy')
 }
 
-async function deletePolicy(account: Account, path: string): Promise<PolicyChange> {
-  const { body } = await account.call({ method: 'DELETE', path })
+async function deletePolicy(account: Account, path: string, version: number | undefined): Promise<PolicyChange> {
+  const query = version === undefined ? '' : `?version=${version}`
+  const { body } = await account.call({ method: 'DELETE', path: `${path}${query}` })
   return checked(PolicyChange, body, 'a changed policy')
 }

@@ -38,6 +38,7 @@ t.test('the policies of an organization and of a resource are read, written and 
       [`GET ${path}`]: { ...owner, document: {}, version: 0, updated_at: null, updated_by: null },
       [`PUT ${path}`]: { ...owner, ...stored, sessions_changed: 2 },
       [`DELETE ${path}`]: { ...owner, ...stored, document: {}, sessions_changed: 1 },
+      [`DELETE ${path}?version=2`]: 409,
     })
     const policy =
       path === ORGANIZATION ? rap.policies.organization(ORGANIZATION_ID) : rap.policies.resource(RESOURCE_ID)
@@ -48,6 +49,7 @@ t.test('the policies of an organization and of a resource are read, written and 
     await policy.put(document)
     t.same(last()?.body, { document })
     t.match(await policy.delete(), { document: {}, sessions_changed: 1 })
+    await t.rejects(policy.delete({ version: 2 }), { code: 'ERR_POLICY_CHANGED', currentVersion: 4 })
   }
 })
 
@@ -66,12 +68,14 @@ t.test('grants of a resource are listed, written and deleted', async t => {
     [`GET ${RESOURCE}/grants?limit=1`]: { items: [grant], next_cursor: 'x' },
     [`PUT ${RESOURCE}/grants/${USER_ID}`]: changed,
     [`DELETE ${RESOURCE}/grants/${USER_ID}`]: { ...changed, document: {} },
+    [`DELETE ${RESOURCE}/grants/${USER_ID}?version=2`]: 409,
   })
   const grants = rap.policies.grants(RESOURCE_ID)
   t.same(await grants.list({ limit: 1 }), { items: [grant], next_cursor: 'x' })
   t.match(await grants.put(USER_ID, { channels: [] }, { version: 3 }), { sessions_changed: 0 })
   t.same(last()?.body, { document: { channels: [] }, version: 3 })
   t.match(await grants.delete(USER_ID), { document: {} })
+  await t.rejects(grants.delete(USER_ID, { version: 2 }), { code: 'ERR_POLICY_CHANGED' })
 })
 
 t.test('the policy in force names who decided each part', async t => {

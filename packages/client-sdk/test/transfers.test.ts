@@ -337,6 +337,27 @@ t.test('an upload that is removed while it runs is told so', async t => {
   t.equal(here.worker.uploads.size, 0)
 })
 
+t.test('whoever removes what is being cancelled waits for the same answer, and its id is free afterwards', async t => {
+  const here = await world(t)
+  const { worker } = here
+  const transfers = await opened(t, here)
+  const uploadId = randomUUID()
+  const given = new AbortController()
+  worker.onChunk = socket => {
+    given.abort()
+    socket.terminate()
+    return true
+  }
+  const content = randomBytes(MIB)
+  await t.rejects(transfers.upload(blobOf(content), { name, uploadId, signal: given.signal }), { code: 'ERR_ABORTED' })
+  worker.onChunk = () => false
+  const removals = [transfers.remove(uploadId), transfers.remove(uploadId)]
+  await t.rejects(transfers.upload(blobOf(content), { name, uploadId }), { code: 'ERR_OPTION_INVALID' })
+  await Promise.all(removals)
+  t.equal(worker.requests.filter(({ type }) => type === 'upload_cancel').length, 1, 'it is asked for once')
+  t.same(await transfers.upload(blobOf(content), { name, uploadId }), { name })
+})
+
 t.test('notices come as the worker says them, and the newest policy can be read', async t => {
   const here = await world(t)
   const { worker } = here

@@ -76,6 +76,13 @@ export interface TransfersParts {
   readonly sessionId: string
 }
 
+/** A cancel that is under way; `over` settles as its answer says, after as many links as it takes. */
+interface Removal {
+  readonly resolve: () => void
+  readonly reject: (error: RapError) => void
+  readonly over: Promise<void>
+}
+
 type PolicyNotice = Extract<SideMessage, { readonly type: 'policy' }>
 type UploadAnswer = Extract<SideMessage, { readonly upload_id: string }>
 
@@ -86,7 +93,7 @@ export class SessionTransfers implements Transfers {
   readonly #slots = new Slots(MAX_SENDING)
   readonly #removalSlots = new Slots(MAX_REMOVING)
   readonly #uploads = new Map<string, Upload>()
-  readonly #removals = new Map<string, { resolve: () => void; reject: (error: RapError) => void }>()
+  readonly #removals = new Map<string, Removal>()
   readonly #queues = new Set<EventQueue<TransferEvent>>()
   #items: readonly Transfer[] = []
   #driveMounted = false
@@ -147,7 +154,8 @@ export class SessionTransfers implements Transfers {
     if (name === undefined || name === '') throw optionInvalid('file has no name')
     if (name.length > MAX_NAME_LENGTH) throw refusalOf('ERR_UPLOAD_NAME')
     if (!UUID.test(uploadId)) throw optionInvalid('upload id is not a UUID in lower case')
-    if (this.#uploads.has(uploadId)) throw optionInvalid('upload id is in use')
+    // The answer to a cancel that is under way would end the new one.
+    if (this.#uploads.has(uploadId) || this.#removals.has(uploadId)) throw optionInvalid('upload id is in use')
     if (!Number.isSafeInteger(source.size) || source.size < 0) throw optionInvalid('size is not a number of bytes')
     const upload = new Upload({ id: uploadId, name, source, hash: this.#parts.newSha256(), onProgress })
     this.#uploads.set(uploadId, upload)
@@ -170,7 +178,6 @@ export class SessionTransfers implements Transfers {
 
   async remove(uploadId: string): Promise<void> {
     if (!UUID.test(uploadId)) throw optionInvalid('upload id is not a UUID in lower case')
-    if (this.#removals.has(uploadId)) throw optionInvalid('upload is being removed already')
     this.#uploads.get(uploadId)?.fail(refusalOf('ERR_UPLOAD_CANCELLED'), { isOverThere: true })
     await this.#takeAway(uploadId)
   }
@@ -212,10 +219,18 @@ export class SessionTransfers implements Transfers {
     }
   }
 
-  async #takeAway(uploadId: string): Promise<void> {
+  /** Cancels once, however many ask for it. */
+  #takeAway(uploadId: string): Promise<void> {
+    const known = this.#removals.get(uploadId)
+    if (known !== undefined) return known.over
     const { promise, resolve, reject } = Promise.withResolvers<void>()
     promise.catch(() => {})
-    this.#removals.set(uploadId, { resolve, reject })
+    const over = this.#sendCancel(uploadId, promise).finally(() => this.#removals.delete(uploadId))
+    this.#removals.set(uploadId, { resolve, reject, over })
+    return over
+  }
+
+  async #sendCancel(uploadId: string, answer: Promise<void>): Promise<void> {
     const turn = this.#removalSlots.take()
     try {
       await turn
@@ -223,7 +238,7 @@ export class SessionTransfers implements Transfers {
         const link = await this.#linkForUploads()
         try {
           await link.send({ type: 'upload_cancel', upload_id: uploadId })
-          return await link.owed(promise)
+          return await link.owed(answer)
         } catch (error) {
           // The answer to the first try was lost with its link.
           if (isRepeated && error instanceof RapError && error.code === 'ERR_UPLOAD_UNKNOWN') return
@@ -231,7 +246,6 @@ export class SessionTransfers implements Transfers {
         }
       }
     } finally {
-      this.#removals.delete(uploadId)
       turn.then(giveBack => giveBack())
     }
   }
@@ -250,7 +264,7 @@ export class SessionTransfers implements Transfers {
   /** Gives an upload up on the worker, in its own time; what cannot be said any more ends with the session. */
   #cancel({ id, hasBegun }: Upload): void {
     const isThere = hasBegun || this.#items.some(item => item.upload_id === id)
-    if (isThere && !this.#removals.has(id)) this.#takeAway(id).catch(() => {})
+    if (isThere) this.#takeAway(id).catch(() => {})
   }
 
   #take(message: SideMessage): void {
