@@ -62,7 +62,7 @@ export async function changePolicy(
       const before = livingRow(await findPolicy(tx, place))
       const version = before?.version ?? 0
       if (change.version !== undefined && change.version !== version) {
-        throw problems.ERR_POLICY_CHANGED({ extras: { version } })
+        throw problems.ERR_POLICY_CHANGED({ extras: { current_version: version } })
       }
       if (document === null && before === undefined) return { place, row: undefined, followed: undefined }
       const row = await putPolicy(tx, place, { document, by: caller.id })

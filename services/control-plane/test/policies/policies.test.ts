@@ -152,7 +152,7 @@ t.test('of two who write at once, the later is told that the policy was changed'
   t.match((await put(admin, urls.organization, { channels: ['display'] }, 0)).body, { version: 1 })
   const late = await put(admin, urls.organization, { channels: CHANNELS }, 0)
   t.equal(late.status, 409)
-  t.match(late.body, { code: 'ERR_POLICY_CHANGED', version: 1 })
+  t.match(late.body, { code: 'ERR_POLICY_CHANGED', current_version: 1 })
   t.match((await instance.call(admin, 'GET', urls.organization)).body, { document: { channels: ['display'] } })
   const answers = await Promise.all(
     Array.from({ length: 10 }, (_, index) => put(admin, urls.organization, { limits: { upload_files: index + 1 } }, 1)),
