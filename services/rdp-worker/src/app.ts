@@ -228,7 +228,10 @@ export async function startWorker(deps: WorkerDeps): Promise<Worker> {
     onActive: id => attachments.boundElsewhere(id),
     onPolicy: (id, policy) => attachments.setPolicy(id, policy),
     sessions: () => sessions.ids(),
-    onSessionOver: id => void sessions.forget(id),
+    // What was asked before the session came back here is no word about it: the next answer is.
+    onSessionOver: id => {
+      if (!attachments.hasSession(id)) void sessions.forget(id)
+    },
     pollMs: times?.pollMs,
   })
   await watch.start()
@@ -270,6 +273,7 @@ export async function startWorker(deps: WorkerDeps): Promise<Worker> {
     void heartbeat.stop()
     // Its reports are refused, and nobody waits for them: the control plane has ended the sessions itself.
     void attachments.endAll('ERR_WORKER_REVOKED')
+    void sessions.forgetAll()
     dataPlane.closeConnections('ERR_WORKER_REVOKED')
   })
 

@@ -17,6 +17,12 @@ import type { Bind } from './bind.ts'
 import type { Connection, Transport } from './connection.ts'
 import { BindRefusal } from './refusal.ts'
 
+/**
+ * Bytes that may wait for a client beside its desktop: the longest list of transfers twice, with room for answers. One that asks on and on and
+ * reads nothing is cut off.
+ */
+const SIDE_MAX_WAITING_BYTES = 1024 * 1024
+
 const decoder = new TextDecoder('utf-8', { fatal: true })
 
 /** Binds `json_v1` and `binary_v1`: both begin with the same JSON message (docs/protocols/data-plane.md §4, §5). */
@@ -93,7 +99,10 @@ function desktopTransport(
       else if (json) relay.fromClient(Buffer.from(parsed.data, 'base64'))
       else throw new ProtocolError('ERR_MESSAGE_UNKNOWN', 'RDP bytes are binary messages here')
     },
-    onDrain: () => relay.clientDrained(),
+    onDrain: () => {
+      relay.clientDrained()
+      side.drained(port)
+    },
     end: reason => {
       side.unbind(port)
       relay.end(reason)
@@ -109,10 +118,17 @@ function sideTransport(
   const bound = claim.bound(policy, reason => connection.close(reason))
   if (bound === undefined) return undefined
   const { channels, left } = bound
-  const port = sidePort(connection, why => {
+  const plain = sidePort(connection, why => {
     left()
     connection.close(why === 'policy' ? 'ERR_SESSION_POLICY' : 'ERR_SESSION_CHANNELS_BOUND_AGAIN')
   })
+  const port: SidePort = {
+    ...plain,
+    send: message => {
+      plain.send(message)
+      if (plain.waitingBytes() > SIDE_MAX_WAITING_BYTES) end('ERR_RELAY_MEMORY_LIMIT')
+    },
+  }
   const end = (reason: CloseReason | 'client') => {
     channels.unbind(port)
     left()
@@ -134,13 +150,17 @@ function sideTransport(
       if (parsed.type === 'close') end('ERR_SESSION_DETACHED')
       else channels.request(port, parsed)
     },
-    onDrain: () => undefined,
+    onDrain: () => channels.drained(port),
     end,
   }
 }
 
 function sidePort(connection: Connection, released: SidePort['released']): SidePort {
-  return { send: message => connection.send(JSON.stringify(message), false), released }
+  return {
+    send: message => connection.send(JSON.stringify(message), false),
+    waitingBytes: () => connection.waitingBytes(),
+    released,
+  }
 }
 
 function textOf(message: ArrayBuffer): string {

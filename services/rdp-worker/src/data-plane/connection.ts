@@ -126,7 +126,7 @@ export class Connection {
     })
     return {
       send: bytes => writer.write(bytes),
-      waitingBytes: () => (isBehind ? this.#waitingBytes() : 0),
+      waitingBytes: () => (isBehind ? this.waitingBytes() : 0),
       close: (reason, words) => {
         writer.flush()
         this.close(reason, words)
@@ -143,12 +143,13 @@ export class Connection {
           this.send(encode(bytes.subarray(at, at + TEXT_PIECE_BYTES)), false)
         }
       },
-      waitingBytes: () => this.#waitingBytes(),
+      waitingBytes: () => this.waitingBytes(),
       close: (reason, words) => this.close(reason, words),
     }
   }
 
-  #waitingBytes(): number {
+  /** Bytes that wait for the client; 0 for one that is gone. */
+  waitingBytes(): number {
     return this.#state === 'closed' ? 0 : this.#ws.getBufferedAmount()
   }
 

@@ -23,6 +23,8 @@ import { Reports } from './reports.ts'
 const WARM_MS = 60_000
 /** Longest time for the credential, in milliseconds; what it takes is taken from the time for the target. */
 const RESOLVE_TIMEOUT_MS = 5000
+/** Events of one attachment that are logged; a target makes as many as it likes. */
+const MAX_LOGGED_EVENTS = 64
 
 /** `binding` while a bind is being authorised; nobody else may bind meanwhile. */
 type State = 'opening' | 'warm' | 'binding' | 'bound' | 'closed'
@@ -49,6 +51,8 @@ interface Held {
   readonly refused: RefusedChannels
   /** Grows with what the person does beside the relay. */
   uploads: number
+  /** Events that were logged. */
+  logged: number
   limits: LimitWatch | undefined
   /** Tells connections that have nothing but side channels. */
   readonly onEnded: Set<(reason: CloseReason) => void>
@@ -110,6 +114,11 @@ export class Attachments {
   /** The relays of bound clients. */
   get relays(): Relay[] {
     return [...this.#held.values()].flatMap(({ relay }) => (relay === undefined ? [] : [relay]))
+  }
+
+  /** Whether an attachment of this session is here. */
+  hasSession(sessionId: string): boolean {
+    return [...this.#held.values()].some(({ assignment }) => assignment.session_id === sessionId)
   }
 
   find(attachmentId: string): LiveAttachment | undefined {
@@ -243,6 +252,7 @@ export class Attachments {
         void this.#reports.audit(assignment, 'channel_refused', 'ERR_CHANNEL_REFUSED', { channels })
       }),
       uploads: 0,
+      logged: 0,
       limits: undefined,
       onEnded: new Set(),
       warmTimer: undefined,
@@ -258,13 +268,13 @@ export class Attachments {
     const { attachment_id } = held.assignment
     this.#options.logger.info({ event: 'policy_in_force', attachment_id, channels: policy.channels }, 'policy in force')
     held.policy = policy
+    const { relay } = held
+    // What is taken away is taken away before anybody hears of it.
+    relay?.setPolicy(relayPolicyOf(held, relay.channels))
     held.side.setPolicy(policy)
     held.limits?.setPolicy(policy)
-    const { relay } = held
-    if (relay === undefined) return
-    relay.setPolicy(relayPolicyOf(held, relay.channels))
     // A connection that may carry nothing any more is not kept open for its own sake.
-    if (!policy.channels.some(isRdpChannel)) relay.end('ERR_SESSION_POLICY')
+    if (!policy.channels.some(isRdpChannel)) relay?.end('ERR_SESSION_POLICY')
   }
 
   async #warmUp(held: Held): Promise<void> {
@@ -407,7 +417,7 @@ export class Attachments {
         return
       case 'channel_refused': {
         const { kind, name } = event
-        if (session.isNews(`${kind} ${name}`)) held.refused.add(kind, name)
+        if (session.isNewName(`${kind} ${name}`)) held.refused.add(kind, name)
         return
       }
       case 'withheld': {
@@ -424,6 +434,7 @@ export class Attachments {
         void this.#reports.audit(assignment, 'server_redirection_refused', 'ERR_RELAY_SERVER_REDIRECTION', {})
         return
       default: {
+        if (held.logged++ >= MAX_LOGGED_EVENTS) return
         const { type, ...facts } = event
         this.#options.logger.info({ event: 'relay_event', attachment_id, relay_event: type, facts }, 'relay event')
       }

@@ -1,6 +1,7 @@
 import type { TLSSocket } from 'node:tls'
 import type { CloseReason } from '@rap/data-plane-protocol'
 import { type DriveFiles, RdpRelay, type RelayEvent, type RelayPolicy, WireError } from '@rap/rdp'
+import type { Channel } from '@rap/session-policy'
 import type { ResolvedCredentials } from '../credentials/resolve.ts'
 import type { WarmTarget } from '../target/open.ts'
 import { type EndWords, wordsOfErrorInfo, wordsOfLicenseError } from './end-words.ts'
@@ -9,6 +10,11 @@ import { readTarget } from './target-reader.ts'
 
 /** Bytes that may wait for a client before the target is paused. A desktop behind a slow line is late by this much at most. */
 export const CLIENT_HIGH_WATER_BYTES = 256 * 1024
+/**
+ * Bytes that may wait for a client at all, beside a clipboard text: answers go to it also while the target is paused, and one that asks on and on
+ * and reads nothing is cut off.
+ */
+export const CLIENT_MAX_WAITING_BYTES = 1024 * 1024
 /** Bytes of a client that may wait for a target. Nobody types a megabyte: a client that sends more than its target takes is cut off. */
 export const TARGET_MAX_WAITING_BYTES = 1024 * 1024
 /** Bytes that may wait for a target before its next read of RAP_Transfers is served. */
@@ -77,6 +83,8 @@ export class Relay {
   readonly #rdp: RdpRelay
   readonly #startedAt = performance.now()
   #handshakeTimer: NodeJS.Timeout | undefined
+  /** The longest clipboard text that a policy of this relay has allowed, in bytes: it may be on its way still. */
+  #longestText: number
   #words: EndWords | undefined
   #toClient = 0
   #toTarget = 0
@@ -87,6 +95,7 @@ export class Relay {
   constructor(options: RelayOptions) {
     const { target, client, credentials, policy, drive } = options
     this.#options = options
+    this.#longestText = policy.clipboardBytes
     this.#client = client
     this.#socket = target.socket
     this.#rdp = new RdpRelay(
@@ -155,6 +164,7 @@ export class Relay {
 
   /** Puts a narrower policy in force. */
   setPolicy(policy: RelayPolicy): void {
+    this.#longestText = Math.max(this.#longestText, policy.clipboardBytes)
     this.#guard(() => this.#rdp.setPolicy(policy))
   }
 
@@ -170,7 +180,9 @@ export class Relay {
       this.#rdp.fromClient(bytes)
     } catch (error) {
       this.#fail(error, 'ERR_RELAY_CLIENT_PROTOCOL')
+      return
     }
+    if (this.#client.waitingBytes() > this.#maxForClient) this.end('ERR_RELAY_MEMORY_LIMIT')
   }
 
   /** The client has taken what waited for it. */
@@ -220,9 +232,19 @@ export class Relay {
 
   /** Beside what a person types, a clipboard text and a read of the drive may be on their way. */
   get #maxWaiting(): number {
-    const { policy, drive } = this.#options
-    const clipboard = policy.channels.has('clipboard_client_to_server') ? 2 * policy.clipboardBytes : 0
-    return TARGET_MAX_WAITING_BYTES + clipboard + (drive === undefined ? 0 : DRIVE_READ_BYTES)
+    const { drive } = this.#options
+    return (
+      TARGET_MAX_WAITING_BYTES + this.#clipboardBytes('clipboard_client_to_server') + (drive ? DRIVE_READ_BYTES : 0)
+    )
+  }
+
+  get #maxForClient(): number {
+    return CLIENT_MAX_WAITING_BYTES + this.#clipboardBytes('clipboard_server_to_client')
+  }
+
+  /** Room for a clipboard text with its headers, in base64 if need be. */
+  #clipboardBytes(channel: Channel): number {
+    return this.channels.has(channel) ? 2 * this.#longestText : 0
   }
 
   /** The drive at the speed of the target: a read is served once the last one has left. */

@@ -3,20 +3,30 @@ import type { UploadStores } from '../uploads/stores.ts'
 
 /** Most sessions that a worker remembers beside the attached ones; the oldest goes first, with its files. */
 const MAX_SESSIONS = 10_000
+/** Most names that are told of one session; both sides can invent them without end, attachment by attachment. */
+const MAX_NAMES = 256
 
 /** What lives on this worker as long as a session does, over all its attachments. */
 export class LiveSession {
   readonly uploads: SessionUploads
   readonly #told = new Set<string>()
+  readonly #names = new Set<string>()
 
   constructor(uploads: SessionUploads) {
     this.uploads = uploads
   }
 
-  /** True the first time that something is to be told of this session. */
+  /** True the first time that something is to be told of this session; what it may be is a closed list of ours. */
   isNews(what: string): boolean {
     if (this.#told.has(what)) return false
     this.#told.add(what)
+    return true
+  }
+
+  /** The same for names that come from outside, for a bounded number of them. */
+  isNewName(name: string): boolean {
+    if (this.#names.has(name) || this.#names.size === MAX_NAMES) return false
+    this.#names.add(name)
     return true
   }
 }
@@ -32,7 +42,12 @@ export class Sessions {
 
   of(sessionId: string): LiveSession {
     const known = this.#sessions.get(sessionId)
-    if (known !== undefined) return known
+    if (known !== undefined) {
+      // The one that is attached again is the youngest.
+      this.#sessions.delete(sessionId)
+      this.#sessions.set(sessionId, known)
+      return known
+    }
     const oldest = this.#sessions.keys().next().value
     if (this.#sessions.size >= MAX_SESSIONS && oldest !== undefined) void this.forget(oldest)
     const session = new LiveSession(this.#stores.of(sessionId))

@@ -17,12 +17,17 @@ import { WITHHELD_WORDS } from './withheld-words.ts'
 /** Time in which the same thing is told once, in milliseconds. */
 const WITHHELD_PAUSE_MS = 10_000
 
-/** Pause in which changes of the list are gathered, in milliseconds. */
+/** Pause in which changes of the list are gathered, in milliseconds; a list of a thousand is told at a fifth of this pace. */
 const TELL_PAUSE_MS = 25
+const ITEMS_PER_MORE_MS = 10
+/** Bytes that may wait for a client before its next list does. */
+const LIST_WAITS_BYTES = 64 * 1024
 
 /** A connection's end for messages beside RDP. */
 export interface SidePort {
   send(message: SideMessage): void
+  /** Bytes that wait for the client. */
+  waitingBytes(): number
   /** The channels are bound by a newer connection, or taken away: a connection that has nothing else closes. */
   released(why: 'bound_again' | 'policy'): void
 }
@@ -42,6 +47,8 @@ interface Bound {
   readonly channels: Set<Channel>
   bytes: number
   chunks: number
+  /** The list has changed since the client had it, and waits for the client. */
+  isListStale: boolean
 }
 
 interface Piece {
@@ -72,20 +79,33 @@ export class SideChannels {
     this.#stopListening = options.uploads.onChange(() => this.#tellTransfersSoon())
   }
 
-  /** Gives a connection its channels, and takes them from an older one. */
+  /**
+   * Gives a connection its channels, and takes them from an older one. A channel that the policy in force has not got any more is not given:
+   * the policy may have become narrower while the bind was decided.
+   */
   bind(port: SidePort, channels: readonly Channel[]): void {
-    const mine = new Set(channels.filter(isSideChannel))
+    const mine = new Set(channels.filter(channel => isSideChannel(channel) && this.#policy.channels.includes(channel)))
+    if (mine.size === 0) {
+      port.released('policy')
+      return
+    }
     for (const [older, bound] of this.#ports) {
       for (const channel of mine) bound.channels.delete(channel)
       if (bound.channels.size === 0) this.#release(older, 'bound_again')
     }
-    this.#ports.set(port, { channels: mine, bytes: 0, chunks: 0 })
+    this.#ports.set(port, { channels: mine, bytes: 0, chunks: 0, isListStale: false })
     if (mine.has('events')) port.send(this.#policyMessage())
     if (mine.has('file_upload')) port.send(this.#transfers())
   }
 
   unbind(port: SidePort): void {
     this.#ports.delete(port)
+  }
+
+  /** The client has taken what waited for it. */
+  drained(port: SidePort): void {
+    const bound = this.#ports.get(port)
+    if (bound?.isListStale && bound.channels.has('file_upload')) this.#tellList(port, bound, this.#transfers())
   }
 
   /** The attachment is over. */
@@ -114,10 +134,9 @@ export class SideChannels {
           break
         }
         case 'upload_end': {
-          const { name } = await uploads.end(upload_id, request.sha256, port)
-          const size = uploads.list().find(file => file.id === upload_id)?.size ?? 0
+          const { name, size, isNew } = await uploads.end(upload_id, request.sha256, port)
           port.send({ type: 'upload_done', upload_id, name })
-          this.#options.onUpload({ code: undefined, size })
+          if (isNew) this.#options.onUpload({ code: undefined, size })
           break
         }
         default:
@@ -212,13 +231,20 @@ export class SideChannels {
 
   /** Soon, and once for many changes: a list may be long, and whoever begins and cancels in a loop is not to fill the worker's time. */
   #tellTransfersSoon(): void {
-    this.#telling ??= setTimeout(() => this.#tellTransfers(), TELL_PAUSE_MS)
+    const pause = TELL_PAUSE_MS + this.#options.uploads.count / ITEMS_PER_MORE_MS
+    this.#telling ??= setTimeout(() => this.#tellTransfers(), pause)
   }
 
   #tellTransfers(): void {
     this.#telling = undefined
     const message = this.#transfers()
-    for (const [port, { channels }] of this.#ports) if (channels.has('file_upload')) port.send(message)
+    for (const [port, bound] of this.#ports) if (bound.channels.has('file_upload')) this.#tellList(port, bound, message)
+  }
+
+  /** Whoever reads slowly gets the list as it is then, and not each one that there was. */
+  #tellList(port: SidePort, bound: Bound, list: SideMessage): void {
+    bound.isListStale = port.waitingBytes() > LIST_WAITS_BYTES
+    if (!bound.isListStale) port.send(list)
   }
 
   #transfers(): SideMessage {

@@ -90,8 +90,11 @@ export class SessionUploads implements DriveFiles {
     }
   }
 
-  /** Compares with the client's SHA-256 (lower-case hexadecimal), and puts the file into RAP_Transfers. Doing it twice is doing it once. */
-  async end(uploadId: string, sha256: string, owner?: object): Promise<{ name: string }> {
+  /**
+   * Compares with the client's SHA-256 (lower-case hexadecimal), and puts the file into RAP_Transfers. Doing it twice is doing it once; `isNew` is
+   * true for the first time.
+   */
+  async end(uploadId: string, sha256: string, owner?: object): Promise<{ name: string; size: number; isNew: boolean }> {
     const upload = this.#underWay(uploadId, owner)
     const refused = this.#refusedNow(upload)
     if (refused !== undefined) throw await this.#drop(upload, new UploadError(refused))
@@ -104,7 +107,8 @@ export class SessionUploads implements DriveFiles {
       this.#options.counts?.uploadEnded('ready')
       this.#changed()
     }
-    return { name: upload.facts.name }
+    const { name, size } = upload.facts
+    return { name, size, isNew }
   }
 
   /** Gives up an upload, or takes a ready file out of RAP_Transfers. */
@@ -120,6 +124,11 @@ export class SessionUploads implements DriveFiles {
   /** The limits in force from now on; an upload under way that they do not let in any more is refused with its next message. */
   setLimits(limits: SessionLimits): void {
     this.#limits = limits
+  }
+
+  /** How many uploads there are, ready or not. */
+  get count(): number {
+    return this.#uploads.size
   }
 
   /** All uploads of the session, in the order in which they began. */
