@@ -95,6 +95,7 @@ export interface DialOptions {
   ) => Promise<Authorities | undefined>
   readonly timeoutMs: number
   readonly maxMessageBytes: number
+  readonly sendsFiles?: boolean | undefined
   readonly signal?: AbortSignal | undefined
 }
 
@@ -107,12 +108,12 @@ export interface Dialled {
 
 /** Opens one candidate's socket. Answers undefined, with the reason in the trace, where trust, TLS or the network fails. */
 export async function dial(usable: UsableCandidate, options: DialOptions, trace: Trace): Promise<Dialled | undefined> {
-  const { openSocket, authoritiesFor, timeoutMs, maxMessageBytes, signal } = options
+  const { openSocket, authoritiesFor, timeoutMs, maxMessageBytes, sendsFiles, signal } = options
   const { candidate } = usable
   const authorities = await authoritiesFor(usable, { trace, signal })
   if (authorities === undefined) return undefined
   try {
-    const socket = await openSocket(candidate.url, { timeoutMs, maxMessageBytes, authorities, signal })
+    const socket = await openSocket(candidate.url, { timeoutMs, maxMessageBytes, authorities, sendsFiles, signal })
     const bundle = authorities.kind === 'only' ? authorities.bundle : undefined
     return {
       socket,

@@ -297,7 +297,11 @@ export class Session {
     channels: string[],
     { transport, signal, trace }: BindRequest,
   ): Promise<BoundSocket | undefined> {
-    const dialled = await dial({ candidate, ...usable }, this.#dialOptions(signal), trace)
+    const dialled = await dial(
+      { candidate, ...usable },
+      { ...this.#dialOptions(signal), sendsFiles: channels.includes('file_upload') },
+      trace,
+    )
     if (dialled === undefined) return undefined
     const { socket, opened } = dialled
     trace.add({ ...placeOf(candidate), event: 'opened', ...opened })

@@ -12,7 +12,8 @@ const DRAIN_POLL_MS = 20
 
 async function openSocket(url: string, options: OpenSocketOptions): Promise<DataSocket> {
   if (options.signal?.aborted) throw new SocketOpenError('aborted')
-  const WebSocketStream = webSocketStreamClass()
+  // Chromium's WebSocketStream takes its page down when the network is cut under a write, and files have a window of their own anyway.
+  const WebSocketStream = options.sendsFiles ? undefined : webSocketStreamClass()
   if (WebSocketStream !== undefined) return await openSocketStream(WebSocketStream, url, options)
   const socket = new WebSocket(url)
   socket.binaryType = 'arraybuffer'

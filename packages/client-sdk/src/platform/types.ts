@@ -63,6 +63,8 @@ export interface OpenSocketOptions {
   readonly timeoutMs: number
   readonly maxMessageBytes: number
   readonly authorities: Authorities
+  /** The connection will send files; default false. */
+  readonly sendsFiles?: boolean | undefined
   readonly signal?: AbortSignal | undefined
 }
 
