@@ -138,6 +138,22 @@ t.test('a file that is dropped on the desktop is there bit for bit, also 200 MB 
   await page.getByRole('button', { name: 'Close files' }).click()
 })
 
+t.test('two hundred files that are dropped on whatever is on the page arrive, and are told of once', async t => {
+  const isTaken = await page.evaluate(`(() => {
+    const dataTransfer = new DataTransfer()
+    for (let n = 0; n < 200; n++) dataTransfer.items.add(new File([String(n)], 'many-' + n + '.txt'))
+    const drop = new DragEvent('drop', { dataTransfer, bubbles: true, cancelable: true })
+    // Where dialogs and notices are, beside the desktop's own part of the page.
+    document.body.dispatchEvent(drop)
+    return drop.defaultPrevented
+  })()`)
+  t.ok(isTaken, 'the browser does not leave the page for the file')
+  await page.getByText('200 files are in RAP_Transfers').waitFor({ timeout: 60_000 })
+  t.equal(await page.locator('[data-testid=transfer][data-name^="many-"][data-state=ready]').count(), 200)
+  t.equal(await page.getByText(/ is in RAP_Transfers$/).count(), 0, 'not one by one')
+  await page.getByRole('button', { name: 'Close files' }).click()
+})
+
 t.test('what the policy refuses is said before it is sent, and while it is dragged', async t => {
   await api.call('PUT', policyOf(open.id), { body: { document: { limits: { upload_extensions: ['txt'] } } } })
   await page.getByRole('button', { name: 'Files', exact: true }).click()
@@ -163,6 +179,30 @@ t.test('a channel that is taken away under the open desktop is told at once', as
   )
   await page.keyboard.press('Escape')
 })
+
+t.test('a channel that is given back stays off until the next connection, and the person is told so', async t => {
+  await api.call('PUT', policyOf(open.id), { body: { document: { limits: { idle_seconds: 7200 } } } })
+  await page.getByRole('button', { name: 'What may I do here?' }).click()
+  const may = page.getByTestId('what-may-i')
+  await may.getByText('Without activity for 2 hours').waitFor({ timeout: 3000 })
+  await may.getByText('The clipboard from the desktop was allowed after this desktop was opened').waitFor()
+  t.equal(await copy.getAttribute('data-state'), 'off')
+  await page.keyboard.press('Escape')
+})
+
+t.test(
+  'a disconnect is not taken for the end of the connection for files, which the policy brought before',
+  async t => {
+    await api.call('PUT', policyOf(open.id), { body: { document: { channels: ['display', 'input'] } } })
+    await page.getByRole('button', { name: 'Files', exact: true }).click()
+    await page.locator('[data-testid=files] [data-code=ERR_SESSION_POLICY]').waitFor()
+    await page.getByRole('button', { name: 'Disconnect' }).click()
+    const ended = page.getByTestId('ended')
+    await ended.waitFor()
+    t.equal(await ended.getAttribute('data-code'), 'ERR_SESSION_DETACHED')
+    await api.call('PUT', policyOf(open.id), { body: { document: {} } })
+  },
+)
 
 t.test('a desktop without clipboard and files says so, and leaves the clipboard of the person alone', async t => {
   await visit(quiet.id)

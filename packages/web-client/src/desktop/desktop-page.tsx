@@ -28,7 +28,6 @@ interface DesktopPageProps {
 export default function DesktopPage({ resourceId, sessionId }: DesktopPageProps) {
   const { rap } = useAuth()
   const [, navigate] = useLocation()
-  const page = useRef<HTMLDivElement>(null)
   const host = useRef<HTMLDivElement>(null)
   const [target, setTarget] = useState<DesktopTarget>(() =>
     resourceId === undefined ? { sessionId: sessionId ?? '', takeover: false } : { resourceId },
@@ -54,7 +53,7 @@ export default function DesktopPage({ resourceId, sessionId }: DesktopPageProps)
 
   const leave = useCallback(() => navigate('/'), [navigate])
   return (
-    <Box ref={page} style={{ display: 'flex', flexDirection: 'column', height: '100dvh', background: '#101113' }}>
+    <Box style={{ display: 'flex', flexDirection: 'column', height: '100dvh', background: '#101113' }}>
       <Toolbar
         name={resource?.name ?? 'Desktop'}
         state={state}
@@ -91,7 +90,6 @@ export default function DesktopPage({ resourceId, sessionId }: DesktopPageProps)
           <FilesPanel side={connected.side} policy={policy} sending={sending} onClose={files.close} />
         )}
         <DropZone
-          page={page}
           refusal={
             policy === undefined
               ? 'The desktop is not connected'

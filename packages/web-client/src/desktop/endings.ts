@@ -47,11 +47,23 @@ const BY_POLICY: Readonly<Record<string, Pick<Ending, 'title' | 'detail' | 'reme
 export async function endingOf(rap: RapClient, session: Session, reason?: string): Promise<Ending> {
   const record = await rap.sessions.get(session.id).catch(() => undefined)
   const ending = wordsOf(record, session)
-  const own = record?.attachment?.id === session.attachment.id ? record.attachment.reason : undefined
-  const code = [record?.end_reason, own, reason].find(candidate => BY_POLICY[candidate ?? ''] !== undefined)
+  const code = reasonOf(record, session, reason)
+  const words = BY_POLICY[code ?? '']
   const isOver = code !== 'ERR_SESSION_TIME_LIMIT' && record?.state === 'terminated'
-  if (code === undefined || code === null || ending.failed !== (record === undefined) || isOver) return ending
-  return { ...ending, ...BY_POLICY[code], code, failed: false }
+  if (code === undefined || words === undefined || ending.failed !== (record === undefined) || isOver) return ending
+  return { ...ending, ...words, code, failed: false }
+}
+
+/** The server's word on it, and the worker's where the server has not heard of it yet. */
+function reasonOf(
+  record: SessionWithAttachment | undefined,
+  session: Session,
+  heard: string | undefined,
+): string | undefined {
+  if (record === undefined) return heard
+  const { end_reason: ofSession, attachment } = record
+  const isOurs = attachment?.id === session.attachment.id
+  return ofSession ?? (isOurs ? (attachment.reason ?? heard) : undefined)
 }
 
 function wordsOf(record: SessionWithAttachment | undefined, session: Session): Ending {

@@ -60,7 +60,7 @@ export function GrantDialog({ resourceId, grant, members, above, canManage, onCl
               const grants = rap.policies.grants(resourceId)
               const { sessions_changed: sessions } =
                 document === undefined
-                  ? await grants.delete(userId)
+                  ? await grants.delete(userId, { version: grant?.version ?? 0 })
                   : await grants.put(userId, document, { version: grant?.version ?? 0 })
               return sessions
             }}

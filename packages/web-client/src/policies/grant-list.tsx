@@ -4,6 +4,7 @@ import { CHANNEL_WORDS, CHANNELS, LIMIT_NAMES, type PolicyDocument, type PolicyL
 import { IconUserPlus } from '@tabler/icons-react'
 import { useCallback, useState } from 'react'
 import { useAuth } from '../auth/auth.tsx'
+import { allOf } from '../shell/all-of.ts'
 import { FailureAlert } from '../shell/failure-alert.tsx'
 import { Moment } from '../shell/moment.tsx'
 import { useLoad } from '../shell/use-load.ts'
@@ -22,11 +23,11 @@ export function GrantList({ resource: { id, organization_id: organizationId }, a
   const [open, setOpen] = useState<Grant | 'new'>()
   const load = useCallback(async () => {
     const [grants, members] = await Promise.all([
-      rap.policies.grants(id).list({ limit: 200 }),
+      allOf(options => rap.policies.grants(id).list(options)),
       // Names to choose from: without them the list still stands.
-      rap.organizations.listMembers(organizationId, { limit: 200 }).catch(() => ({ items: [] })),
+      allOf(options => rap.organizations.listMembers(organizationId, options)).catch(() => ({ items: [] })),
     ])
-    return { grants: grants.items, members: members.items }
+    return { grants: grants.items, isCut: grants.isCut, members: members.items }
   }, [rap, id, organizationId])
   const { value, failure, reload } = useLoad(load)
   return (
@@ -71,6 +72,11 @@ export function GrantList({ resource: { id, organization_id: organizationId }, a
           </Paper>
         ))}
       </Stack>
+      {value?.isCut && (
+        <Text size="sm" c="dimmed">
+          These are the first {value.grants.length.toLocaleString()}; the API has them all.
+        </Text>
+      )}
       {open !== undefined && value !== undefined && (
         <GrantDialog
           resourceId={id}

@@ -54,7 +54,7 @@ function Policy({ organizationId, canManage }: { organizationId: string; canMana
             const policies = rap.policies.organization(organizationId)
             const { sessions_changed: sessions } =
               document === undefined
-                ? await policies.delete()
+                ? await policies.delete({ version: policy.version })
                 : await policies.put(document, { version: policy.version })
             return sessions
           }}

@@ -48,7 +48,7 @@ export function ResourcePolicySection({ resource, canManage }: ResourcePolicySec
               const policies = rap.policies.resource(id)
               const { sessions_changed: sessions } =
                 document === undefined
-                  ? await policies.delete()
+                  ? await policies.delete({ version: value.own.version })
                   : await policies.put(document, { version: value.own.version })
               return sessions
             }}

@@ -1,4 +1,5 @@
-import type { Identity, Page, RapClient, Worker } from '@rap/client-sdk'
+import type { Identity, RapClient, Worker } from '@rap/client-sdk'
+import { allOf } from '../shell/all-of.ts'
 
 /** A worker or a service, as the register and its own announcement tell of it. */
 export interface Machine {
@@ -18,24 +19,6 @@ export interface MachineState {
   readonly color: string
   /** What to do about it, if anything. */
   readonly hint?: string
-}
-
-/** Pages that are loaded of one list, of 200 rows each. */
-const MAX_PAGES = 10
-
-/** Every row of a list, up to a bound; `isCut` where there are more. */
-export async function allOf<T>(
-  list: (options: { cursor?: string; limit: number }) => Promise<Page<T>>,
-): Promise<{ items: T[]; isCut: boolean }> {
-  const items: T[] = []
-  let cursor: string | null = null
-  for (let round = 0; round < MAX_PAGES; round++) {
-    const answer: Page<T> = await list({ limit: 200, ...(cursor !== null && { cursor }) })
-    items.push(...answer.items)
-    cursor = answer.next_cursor
-    if (cursor === null) return { items, isCut: false }
-  }
-  return { items, isCut: true }
 }
 
 /** The machines of the platform: those in force first, workers before services, by name. */

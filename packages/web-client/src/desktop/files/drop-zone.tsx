@@ -1,19 +1,17 @@
 import { Center, Stack, Text, ThemeIcon } from '@mantine/core'
 import { IconBan, IconFileUpload } from '@tabler/icons-react'
-import { type RefObject, useEffect, useState } from 'react'
+import { useEffect, useState } from 'react'
 import { bringsFiles, type Dropped, droppedOf } from './dropped.ts'
 
 interface DropZoneProps {
-  /** What takes the drop. */
-  readonly page: RefObject<HTMLElement | null>
   /** Why nothing may be dropped; undefined where it may. */
   readonly refusal: string | undefined
   onDrop(dropped: Dropped): void
 }
 
 /** Shown over the desktop while a file is dragged over the page. */
-export function DropZone({ page, refusal, onDrop }: DropZoneProps) {
-  const isOver = useDrop(page, dropped => refusal === undefined && onDrop(dropped))
+export function DropZone({ refusal, onDrop }: DropZoneProps) {
+  const isOver = useDrop(dropped => refusal === undefined && onDrop(dropped))
   if (!isOver) return null
   const isRefused = refusal !== undefined
   return (
@@ -41,15 +39,13 @@ export function DropZone({ page, refusal, onDrop }: DropZoneProps) {
   )
 }
 
-/** Whether files are over the page. A drop outside of the desktop is taken too: the browser would leave the page for the file. */
-function useDrop(page: RefObject<HTMLElement | null>, onDrop: (dropped: Dropped) => void): boolean {
+/** Whether files are over the page. A drop on anything, dialogs and notices too, is taken: the browser would leave the page for the file. */
+function useDrop(onDrop: (dropped: Dropped) => void): boolean {
   const [depth, setDepth] = useState(0)
   useEffect(() => {
-    const element = page.current
-    if (element === null) return
     const abort = new AbortController()
     const on = (type: 'dragenter' | 'dragover' | 'dragleave' | 'drop', handle: (data: DataTransfer) => void) =>
-      element.addEventListener(
+      window.addEventListener(
         type,
         event => {
           if (event.dataTransfer === null || !bringsFiles(event.dataTransfer)) return

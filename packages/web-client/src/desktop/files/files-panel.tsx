@@ -88,12 +88,7 @@ export function FilesPanel({ side, policy, sending, onClose }: FilesPanelProps) 
           {sending.list.length > 0 && (
             <Stack component="ul" gap="xs" style={LIST} aria-label="On their way">
               {sending.list.map(upload => (
-                <UploadRow
-                  key={upload.id}
-                  upload={upload}
-                  onCancel={() => sending.cancel(upload.id)}
-                  onRetry={() => sending.retry(upload.id)}
-                />
+                <UploadRow key={upload.id} upload={upload} onCancel={sending.cancel} onRetry={sending.retry} />
               ))}
             </Stack>
           )}

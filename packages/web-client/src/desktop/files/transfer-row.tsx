@@ -2,7 +2,7 @@ import { ActionIcon, Group, Paper, Text, Tooltip } from '@mantine/core'
 import { notifications } from '@mantine/notifications'
 import type { Transfer, Transfers } from '@rap/client-sdk'
 import { IconFile, IconTrash } from '@tabler/icons-react'
-import { useState } from 'react'
+import { memo, useState } from 'react'
 import { explain } from '../../auth/auth.tsx'
 import { sizeText } from './sizes.ts'
 import { FileName } from './upload-row.tsx'
@@ -13,8 +13,11 @@ interface TransferRowProps {
   readonly transfers: Transfers | undefined
 }
 
-/** One file that the worker has. */
-export function TransferRow({ item: { upload_id: id, name, size, offset, state }, transfers }: TransferRowProps) {
+/** One file that the worker has. Every list has all of them anew, and few that changed. */
+export const TransferRow = memo(function TransferRow({
+  item: { upload_id: id, name, size, offset, state },
+  transfers,
+}: TransferRowProps) {
   const [busy, setBusy] = useState(false)
   const remove = async () => {
     setBusy(true)
@@ -51,5 +54,15 @@ export function TransferRow({ item: { upload_id: id, name, size, offset, state }
         </Tooltip>
       </Group>
     </Paper>
+  )
+}, isSame)
+
+function isSame(before: TransferRowProps, now: TransferRowProps): boolean {
+  const { name, offset, state } = before.item
+  return (
+    before.transfers === now.transfers &&
+    name === now.item.name &&
+    offset === now.item.offset &&
+    state === now.item.state
   )
 }

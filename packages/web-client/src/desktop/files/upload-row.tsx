@@ -1,17 +1,18 @@
 import { ActionIcon, Group, Paper, Progress, Stack, Text, Tooltip } from '@mantine/core'
 import { IconRefresh, IconX } from '@tabler/icons-react'
+import { memo } from 'react'
 import { sizeText, timeText } from './sizes.ts'
 import type { Upload } from './uploads.ts'
 
 interface UploadRowProps {
   readonly upload: Upload
-  onCancel(): void
-  onRetry(): void
+  onCancel(id: string): void
+  onRetry(id: string): void
 }
 
-/** One file on its way, or the reason why it is not. */
-export function UploadRow({
-  upload: { name, size, sent, state, failure, ...rest },
+/** One file on its way, or the reason why it is not. Drawn when it changes, and not with each of hundreds beside it. */
+export const UploadRow = memo(function UploadRow({
+  upload: { id, name, size, sent, state, failure, ...rest },
   onCancel,
   onRetry,
 }: UploadRowProps) {
@@ -32,7 +33,7 @@ export function UploadRow({
           <Group gap={2} wrap="nowrap">
             {failure !== undefined && (
               <Tooltip label="Try again">
-                <ActionIcon variant="subtle" size="sm" aria-label={`Send ${name} again`} onClick={onRetry}>
+                <ActionIcon variant="subtle" size="sm" aria-label={`Send ${name} again`} onClick={() => onRetry(id)}>
                   <IconRefresh size={16} />
                 </ActionIcon>
               </Tooltip>
@@ -43,7 +44,7 @@ export function UploadRow({
                 color="gray"
                 size="sm"
                 aria-label={failure === undefined ? `Cancel ${name}` : `Take ${name} off the list`}
-                onClick={onCancel}
+                onClick={() => onCancel(id)}
               >
                 <IconX size={16} />
               </ActionIcon>
@@ -60,14 +61,14 @@ export function UploadRow({
             </Text>
           </>
         ) : (
-          <Text size="sm" c="red" role="alert">
+          <Text size="sm" c="red">
             {failure.detail || failure.title} {failure.remedy}
           </Text>
         )}
       </Stack>
     </Paper>
   )
-}
+})
 
 /** A name in one line; hostile ones do not turn the direction of what stands beside them. */
 export function FileName({ children }: { children: string }) {

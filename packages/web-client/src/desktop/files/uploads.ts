@@ -1,8 +1,8 @@
 import type { Transfers } from '@rap/client-sdk'
 import { type Explanation, explain } from '../../auth/auth.tsx'
 
-/** Files that are sent at the same time; the others wait. */
-const AT_ONCE = 2
+/** Files that are sent at the same time, as many as the connection lets; the others wait. */
+const AT_ONCE = 4
 /** Weight of the newest measurement of the speed. */
 const SMOOTHING = 0.3
 /** Between two measurements, in milliseconds. */
@@ -108,14 +108,14 @@ export class Uploads {
   }
 
   /** Gives a file up, and takes its line away. */
-  cancel(id: string): void {
+  cancel = (id: string): void => {
     const entry = this.#entries.get(id)
     this.#entries.delete(id)
     entry?.abort.abort()
     this.#next()
   }
 
-  retry(id: string): void {
+  retry = (id: string): void => {
     const entry = this.#entries.get(id)
     if (entry === undefined) return
     // A refused id is known to the worker as ended; one that was cut off goes on.

@@ -22,15 +22,24 @@ export function useUploads(side: SideConnection | undefined, policy: LivePolicy 
   const { step, items } = useSide(side)
   const list = useSyncExternalStore(uploads.subscribe, () => uploads.state)
   const [said, setSaid] = useState('')
+  const arrived = useRef<string[]>([])
   const isBusy = list.some(({ state }) => state !== 'failed')
   const mayStill = policy?.channels.has('file_upload') === true
 
   useEffect(() => {
     uploads.onEnd = ({ name, failure }) => {
       setSaid(failure === undefined ? `${name} is in RAP_Transfers.` : `${name} was not sent: ${failure.detail}`)
-      if (failure === undefined) notifications.show({ message: `${name} is in RAP_Transfers`, color: 'green' })
+      if (failure === undefined) arrived.current.push(name)
     }
   }, [uploads])
+  // Once for all that were sent together: hundreds of notices would stand in line for minutes.
+  useEffect(() => {
+    const [name, ...others] = arrived.current
+    if (isBusy || name === undefined) return
+    arrived.current = []
+    const what = others.length === 0 ? `${name} is` : `${(others.length + 1).toLocaleString()} files are`
+    notifications.show({ message: `${what} in RAP_Transfers`, color: 'green' })
+  }, [isBusy, list])
   useEffect(() => {
     uploads.use(step === 'open' && mayStill ? side?.transfers : undefined, side?.sessionId)
   }, [uploads, side, step, mayStill])
@@ -65,8 +74,8 @@ export function useUploads(side: SideConnection | undefined, policy: LivePolicy 
         } else uploads.addRefused(file, failure)
       }
     },
-    cancel: id => uploads.cancel(id),
-    retry: id => uploads.retry(id),
+    cancel: uploads.cancel,
+    retry: uploads.retry,
   }
 }
 

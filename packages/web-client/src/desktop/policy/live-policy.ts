@@ -56,25 +56,28 @@ export function useLivePolicy(session: Session | undefined, side: SideConnection
 
   useEffect(() => {
     known.current = undefined
-    if (session === undefined) return setPolicy(undefined)
-    const first = policyOf(session.attachment)
-    setPolicy(first)
+    setPolicy(session && policyOf(session.attachment))
+  }, [session])
+  useEffect(() => {
+    if (session === undefined) return
     let current = true
     let last = 0
+    let told: readonly string[] | undefined
     const ask = async () => {
       const round = ++last
       const decision = await rap.policies.effective(session.record.resource_id).catch(() => undefined)
-      if (!current || round !== last || decision === undefined) return
-      setPolicy(before => before && { ...before, channels: leftOf(first, decision), decision })
+      if (!current || round !== last || (decision === undefined && told === undefined)) return
+      setPolicy(before => before && { ...before, channels: leftOf(before, decision, told), decision })
     }
     void ask()
     if (side !== undefined) {
-      side.onPolicy = ({ limits, session_ends_at: endsAt }) => {
+      side.onPolicy = ({ allowed_channels, limits, session_ends_at: endsAt }) => {
+        told = allowed_channels
         setPolicy(before => before && { ...before, limits, endsAt })
         void ask()
       }
     }
-    const isTold = step === 'open' && first.channels.has('events')
+    const isTold = step === 'open' && session.attachment.allowed_channels.includes('events')
     const timer = isTold ? undefined : setInterval(ask, ASK_MS)
     return () => {
       current = false
@@ -100,9 +103,15 @@ export function useLivePolicy(session: Session | undefined, side: SideConnection
   return policy
 }
 
-/** What is left of the channels: a policy that became wider holds from the next connection. */
-function leftOf(first: LivePolicy, decision: PolicyDecision): ReadonlySet<Channel> {
-  return new Set([...first.channels].filter(channel => decision.channels[channel].allowed))
+/** What is left of the channels: one that was taken away and given back comes with the next connection. */
+function leftOf(
+  before: LivePolicy,
+  decision: PolicyDecision | undefined,
+  told: readonly string[] | undefined,
+): ReadonlySet<Channel> {
+  const isLeft = (channel: Channel) =>
+    decision?.channels[channel].allowed !== false && told?.includes(channel) !== false
+  return new Set([...before.channels].filter(isLeft))
 }
 
 /** Why a channel is on or off, in a sentence. */
