@@ -1,5 +1,5 @@
 import type { Channel } from '@rap/session-policy'
-import type { ChannelKind } from './state.ts'
+import type { ChannelKind } from './channel-kind.ts'
 
 /** A static virtual channel that reaches the target, and what the relay is to it. What is not listed is refused. */
 export interface StaticChannel {

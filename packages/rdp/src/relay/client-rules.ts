@@ -53,7 +53,7 @@ export class ClientRules implements LaneRules {
     const header = this.#header
     if (!header.read(bytes, start, size)) return INSPECT
     this.#checkInitiator(header.initiator)
-    switch (state.joinedChannel(header.channelId).kind) {
+    switch (state.joinedChannel(state.clientIds.told(header.channelId)).kind) {
       case 'io':
         if (header.isInput(bytes)) state.activity++
         return header.isPassable(bytes, this.#passable) ? PASS : INSPECT
@@ -107,7 +107,8 @@ export class ClientRules implements LaneRules {
   #sendData(pdu: SendDataRequest, packet: Uint8Array): void {
     const state = this.#state
     this.#checkInitiator(pdu.initiator)
-    const { kind, showsProtocol } = state.joinedChannel(pdu.channelId)
+    const channelId = state.clientIds.told(pdu.channelId)
+    const { kind, showsProtocol } = state.joinedChannel(channelId)
     if (state.stage === 'channels') {
       if (kind !== 'io') throw unexpected('SendDataRequest', 'channelId', pdu.channelId)
       this.#clientInfo(pdu)
@@ -117,7 +118,9 @@ export class ClientRules implements LaneRules {
       else this.#drop()
     } else if (kind === 'refused') this.#drop()
     else if ((kind === 'drdynvc' || kind === 'cliprdr') && state.active) {
-      this.#channels.push(kind, 'client_to_server', { ...pdu, packet, showsProtocol })
+      const forServer =
+        channelId === pdu.channelId ? packet : encodeSendData(pdu.type, { ...pdu, channelId }, pdu.userData)
+      this.#channels.push(kind, 'client_to_server', { ...pdu, channelId, packet: forServer, showsProtocol })
     } else throw unexpected('SendDataRequest', 'channelId', pdu.channelId)
   }
 

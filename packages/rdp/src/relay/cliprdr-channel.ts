@@ -18,7 +18,10 @@ export class CliprdrChannel {
     const { counters } = state
     this.#clipboard = new Clipboard(
       {
-        toClient: message => state.toClient(encodeChannelPackets('send_data_indication', this.#place, message)),
+        toClient: message => {
+          const place = { ...this.#place, channelId: state.clientIds.called(this.#place.channelId) }
+          state.toClient(encodeChannelPackets('send_data_indication', place, message))
+        },
         toServer: message =>
           state.toServer(
             encodeChannelPackets('send_data_request', { ...this.#place, initiator: state.userId }, message),

@@ -14,11 +14,17 @@ import {
 import { encodeMcsPdu, type McsPdu } from '../mcs/domain.ts'
 import { encodeX224Data } from '../x224.ts'
 import { allowedChannel, STATIC_CHANNEL_ALLOW_LIST } from './allow-list.ts'
+import { isOwnChannel } from './channel-kind.ts'
 import { type ClientSettings, patchClientSettings, patchServerSettings } from './gcc-patch.ts'
-import { isOwnChannel, type RelayState, refused, unexpected } from './state.ts'
+import { type RelayState, refused, unexpected } from './state.ts'
 
 /** Who asked for a join: `client` at the target, `client_alone` where the target has no such channel, `relay` where the client has none. */
-type Join = { readonly channelId: number; readonly by: 'client' | 'client_alone' | 'relay' }
+type Join = {
+  readonly channelId: number
+  /** What the client calls it. */
+  readonly calledId: number
+  readonly by: 'client' | 'client_alone' | 'relay'
+}
 
 /**
  * Settings exchange and channel connection: Connect Initial and Response, attach, joins.
@@ -29,6 +35,9 @@ type Join = { readonly channelId: number; readonly by: 'client' | 'client_alone'
 export class ConnectSequence {
   readonly #state: RelayState
   #client: ClientSettings | undefined
+  /** The ids of the client's channels, as it was told them. */
+  #toldIds: readonly number[] = []
+  #ioChannelId = 0
   #erected = false
   #attach: 'none' | 'requested' | 'confirmed' = 'none'
   readonly #joins: Join[] = []
@@ -78,6 +87,8 @@ export class ConnectSequence {
     const conference = decodeConferenceCreateResponse(response.userData)
     const patched = patchServerSettings(conference.userData, state.options, this.#client)
     state.addChannels(patched.settings)
+    this.#toldIds = patched.settings.channels.map(({ id }) => id)
+    this.#ioChannelId = patched.settings.ioChannelId
     state.stage = 'channels'
     const gcc = encodeConferenceCreateResponse({ ...conference, userData: patched.userData })
     state.toClient(encodeX224Data(encodeMcsConnectResponse({ ...response, userData: gcc })))
@@ -91,6 +102,8 @@ export class ConnectSequence {
       case 'erect_domain_request':
         if (this.#erected || this.#attach !== 'none') throw unexpected('DomainMCSPDU', pdu.type)
         this.#erected = true
+        // Whoever writes it so is of rdesktop's family, which does not read the ids that it is told either.
+        if (pdu.bareNumbers) state.clientIds.count(this.#ioChannelId, this.#toldIds)
         state.toServer(encodeX224Data(encodeMcsPdu(pdu)))
         break
       case 'attach_user_request':
@@ -126,7 +139,11 @@ export class ConnectSequence {
     }
     const channel = state.channels.get(pdu.requested)
     if (pdu.result === 0 && channel !== undefined) channel.joined = true
-    if (head.by === 'client') state.toClient(packet)
+    if (head.by === 'client') {
+      const { calledId } = head
+      const same = calledId === head.channelId
+      state.toClient(same ? packet : encodeX224Data(encodeMcsPdu(confirmFor(pdu, calledId))))
+    }
     this.#confirmAlone()
   }
 
@@ -139,11 +156,12 @@ export class ConnectSequence {
 
   #joinRequest(pdu: McsPdu & { type: 'channel_join_request' }, packet: Uint8Array): void {
     const state = this.#state
-    const { initiator, channelId } = pdu
+    const { initiator } = pdu
     if (this.#attach !== 'confirmed') throw unexpected('DomainMCSPDU', pdu.type)
     if (initiator !== state.userId) {
       throw refused('client speaks in the name of another user', 'ChannelJoinRequest', 'initiator', initiator)
     }
+    const channelId = this.#toldId(pdu.channelId)
     const channel = state.channels.get(channelId)
     if (channel === undefined || isOwnChannel(channel.kind))
       throw refused('channel does not exist', 'ChannelJoinRequest', 'channelId', channelId)
@@ -156,9 +174,17 @@ export class ConnectSequence {
     }
     this.#joinOwn()
     const alone = channel.kind === 'refused'
-    this.#joins.push({ channelId, by: alone ? 'client_alone' : 'client' })
+    this.#joins.push({ channelId, calledId: pdu.channelId, by: alone ? 'client_alone' : 'client' })
     if (alone) this.#confirmAlone()
-    else state.toServer(packet)
+    else if (channelId === pdu.channelId) state.toServer(packet)
+    else state.toServer(encodeX224Data(encodeMcsPdu({ ...pdu, channelId })))
+  }
+
+  /** A client that counts may count up to its own user channel, which it joins first. */
+  #toldId(calledId: number): number {
+    const { userId, channels, clientIds } = this.#state
+    const isUserFirst = calledId === userId && channels.get(userId)?.joined === false
+    return isUserFirst && !this.#joins.some(({ channelId }) => channelId === userId) ? userId : clientIds.told(calledId)
   }
 
   /** Joins the relay's own channels, in front of the client's first join: servers count the joins. */
@@ -169,7 +195,7 @@ export class ConnectSequence {
     if (state.skipChannelJoin) return
     for (const [channelId, { kind }] of state.channels) {
       if (!isOwnChannel(kind)) continue
-      this.#joins.push({ channelId, by: 'relay' })
+      this.#joins.push({ channelId, calledId: channelId, by: 'relay' })
       state.toServer(encodeX224Data(encodeMcsPdu({ type: 'channel_join_request', initiator: state.userId, channelId })))
     }
   }
@@ -178,9 +204,9 @@ export class ConnectSequence {
   #confirmAlone(): void {
     const state = this.#state
     while (this.#joins[0]?.by === 'client_alone') {
-      const requested = this.#joins[0].channelId
+      const { channelId, calledId: requested } = this.#joins[0]
       this.#joins.shift()
-      const channel = state.channels.get(requested)
+      const channel = state.channels.get(channelId)
       if (channel !== undefined) channel.joined = true
       const confirm: McsPdu = {
         type: 'channel_join_confirm',
@@ -192,4 +218,9 @@ export class ConnectSequence {
       state.toClient(encodeX224Data(encodeMcsPdu(confirm)))
     }
   }
+}
+
+/** The target's confirm with the id that the client asked with. */
+function confirmFor(pdu: McsPdu & { type: 'channel_join_confirm' }, calledId: number): McsPdu {
+  return { ...pdu, requested: calledId, ...(pdu.channelId !== undefined && { channelId: calledId }) }
 }

@@ -42,9 +42,8 @@ export class DrdynvcChannel {
     if (outcome.forward === message && message === chunk.data) forward(packet)
     else if (outcome.forward !== undefined) {
       const type = fromServer ? 'send_data_indication' : 'send_data_request'
-      for (const part of encodeChannelMessage(outcome.forward, flags)) {
-        forward(encodeSendData(type, { initiator, channelId }, part))
-      }
+      const route = { initiator, channelId: fromServer ? this.#state.clientIds.called(channelId) : channelId }
+      for (const part of encodeChannelMessage(outcome.forward, flags)) forward(encodeSendData(type, route, part))
     } else if (outcome.answer === undefined) {
       if (fromServer) this.#state.counters.droppedFromServer++
       else this.#state.counters.droppedFromClient++

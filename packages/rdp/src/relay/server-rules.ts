@@ -124,9 +124,14 @@ export class ServerRules implements LaneRules {
         break
       case 'drdynvc':
       case 'cliprdr':
-      case 'rdpdr':
-        this.#channels.push(channel.kind, 'server_to_client', { ...pdu, packet, showsProtocol: channel.showsProtocol })
+      case 'rdpdr': {
+        const { kind, showsProtocol } = channel
+        const channelId = state.clientIds.called(pdu.channelId)
+        const forClient =
+          channelId === pdu.channelId ? packet : encodeSendData(pdu.type, { ...pdu, channelId }, pdu.userData)
+        this.#channels.push(kind, 'server_to_client', { ...pdu, packet: forClient, showsProtocol })
         break
+      }
       case 'message':
         this.#messageChannel(decodeSecurityHeader(pdu.userData).flags, packet)
         break

@@ -2,6 +2,8 @@ import { WireError, type WireErrorCode } from '../errors.ts'
 import { CHANNEL_OPTION } from '../gcc/client-blocks.ts'
 import { encodeSendData } from '../mcs/domain.ts'
 import { allowedChannel, DYNAMIC_CHANNEL_ALLOW_LIST } from './allow-list.ts'
+import type { ChannelKind } from './channel-kind.ts'
+import { ClientIds } from './client-ids.ts'
 import type { ServerSettings } from './gcc-patch.ts'
 import type { Lane } from './lane.ts'
 import type {
@@ -21,17 +23,6 @@ import type {
  * `capabilities`: up to the first Confirm Active. `active`: from then on, deactivation and reactivation included.
  */
 export type Stage = 'settings' | 'channels' | 'licensing' | 'capabilities' | 'active'
-
-/**
- * What an MCS channel is to the relay. `refused` ids exist between the relay and the client only, `rdpdr` and `rdpsnd` between the relay and the
- * target; nothing is listened to on `rdpsnd`.
- */
-export type ChannelKind = 'user' | 'io' | 'message' | 'drdynvc' | 'cliprdr' | 'rdpdr' | 'rdpsnd' | 'refused'
-
-/** True for the channels of the relay, which a client never hears of. */
-export function isOwnChannel(kind: ChannelKind): boolean {
-  return kind === 'rdpdr' || kind === 'rdpsnd'
-}
 
 export interface RelayChannelState {
   readonly kind: ChannelKind
@@ -82,6 +73,7 @@ export class RelayState {
   /** Grows with every input PDU of the client, forwarded or not. */
   activity = 0
   readonly channels = new Map<number, RelayChannelState>()
+  readonly clientIds = new ClientIds()
   stage: Stage = 'settings'
   /** The same as `stage === 'active'`, as the hot path asks for it. */
   active = false
