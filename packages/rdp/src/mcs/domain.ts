@@ -22,8 +22,8 @@ const PRIORITY_AND_SEGMENTATION = 0x70
 
 /** One message of the MCS domain, as the connection sequence and the steady state use them. */
 export type McsPdu =
-  /** Its numbers mean nothing in RDP, and rdesktop does not write them as PER has it: they are not read, and written as 0. */
-  | { readonly type: 'erect_domain_request' }
+  /** Its numbers mean nothing in RDP: they are not read, and written as 0. `bareNumbers`: they have no length bytes, as rdesktop writes them. */
+  | { readonly type: 'erect_domain_request'; readonly bareNumbers?: true }
   | { readonly type: 'attach_user_request' }
   /** `initiator` is the new user's channel id; undefined when the attach was refused. */
   | { readonly type: 'attach_user_confirm'; readonly result: number; readonly initiator?: number }
@@ -62,8 +62,10 @@ function readBody(reader: Reader, first: number): McsPdu {
   const choice = first >> 2
   switch (choice) {
     case MCS.ERECT_DOMAIN_REQUEST:
-      reader.skip(reader.remaining, 'subHeight')
-      return { type: 'erect_domain_request' }
+      // A length of 0 is none that PER has.
+      return reader.take(reader.remaining, 'subHeight')[0] === 0
+        ? { type: 'erect_domain_request', bareNumbers: true }
+        : { type: 'erect_domain_request' }
     case MCS.DISCONNECT_PROVIDER_ULTIMATUM: {
       // The 3-bit reason straddles the two bytes.
       const second = reader.u8('reason')
