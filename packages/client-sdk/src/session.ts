@@ -231,7 +231,10 @@ export class Session {
   async transfers({ path, signal, retryForMs = RETRY_FOR_MS }: TransfersOptions = {}): Promise<Transfers> {
     const { platform, timeouts } = this.#context
     const sides: ChannelChoice = allowed => SIDE_CHANNELS.filter(name => allowed.includes(name))
-    const transfers = await SessionTransfers.open(
+    // One that looks for its lost link must not take the channels back from this one.
+    const older = [...this.#transfers]
+    for (const one of older) one.hold()
+    const opening = SessionTransfers.open(
       {
         bind: async given => {
           const trace = this.#trace()
@@ -245,6 +248,11 @@ export class Session {
       },
       signal,
     )
+    const transfers = await opening.catch((error: unknown) => {
+      for (const one of older) one.release()
+      throw error
+    })
+    for (const one of older) one.replace()
     this.#transfers.add(transfers)
     transfers.closed.then(() => this.#transfers.delete(transfers))
     return transfers

@@ -358,6 +358,40 @@ t.test('whoever removes what is being cancelled waits for the same answer, and i
   t.same(await transfers.upload(blobOf(content), { name, uploadId }), { name })
 })
 
+t.test(
+  'one that is opened again has the channels for good, also while the older one looks for its lost link',
+  async t => {
+    const here = await world(t)
+    const { worker } = here
+    const older = await opened(t, here)
+    const content = randomBytes(2 * MIB)
+    const uploadId = randomUUID()
+    worker.onChunk = socket => {
+      socket.terminate()
+      return true
+    }
+    const uploading = t.rejects(older.upload(blobOf(content), { name, uploadId }), {
+      code: 'ERR_SESSION_CHANNELS_BOUND_AGAIN',
+    })
+    await waitFor(() => !older.connected, { what: 'the cut' })
+    worker.onChunk = () => false
+    const newer = await opened(t, here)
+    t.match(await older.closed, { code: 4009, reason: 'ERR_SESSION_CHANNELS_BOUND_AGAIN', orderly: false })
+    await uploading
+    t.same(await newer.upload(blobOf(content), { name, uploadId }), { name }, 'and goes on where the older one was')
+    t.equal(newer.connected, true)
+  },
+)
+
+t.test('one that cannot be opened again leaves the older one as it was', async t => {
+  const here = await world(t)
+  const older = await opened(t, here)
+  const events = listen(older)
+  await t.rejects(here.session.transfers({ signal: AbortSignal.abort() }))
+  await waitFor(() => events.some(({ type }) => type === 'connected'), { what: 'the older one' })
+  t.same(await older.upload(blobOf(randomBytes(10)), { name }), { name })
+})
+
 t.test('notices come as the worker says them, and the newest policy can be read', async t => {
   const here = await world(t)
   const { worker } = here

@@ -1,4 +1,5 @@
-import type { CloseInfo } from '../bind.ts'
+import { CLOSE_REASONS } from '@rap/data-plane-protocol'
+import { type CloseInfo, closeInfoOf } from '../bind.ts'
 import { RapError } from '../errors.ts'
 import type { Link } from './link.ts'
 import { errorMayPass, mayPass, pauseBefore } from './retry.ts'
@@ -65,6 +66,13 @@ export class LinkKeeper {
     this.#held?.resolve()
     this.#held = undefined
     this.#wake()
+  }
+
+  /** Ends it, since another connection has its channels now. */
+  replace(): void {
+    this.current?.lose()
+    const reason = 'ERR_SESSION_CHANNELS_BOUND_AGAIN'
+    this.#finish(closeInfoOf({ code: CLOSE_REASONS[reason].code, reason }, undefined))
   }
 
   /** Ends the link in order. */

@@ -202,6 +202,11 @@ export class SessionTransfers implements Transfers {
     this.#keeper.release()
   }
 
+  /** Ends it for good: a newer connection of this session has the channels. */
+  replace(): void {
+    this.#keeper.replace()
+  }
+
   async #run(upload: Upload): Promise<string> {
     const turn = this.#slots.take()
     try {
