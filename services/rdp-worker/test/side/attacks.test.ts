@@ -130,46 +130,6 @@ t.test('a client beside its desktop that asks on and on and reads nothing is cut
   t.equal(main.end, undefined)
 })
 
-t.test(
-  'a client that reads no list of transfers gets the newest one when it reads again, and not each of them',
-  async t => {
-    const { place } = await up()
-    const side = await bindTo(place, ['file_upload', 'events'])
-    const name = 'n'.repeat(250)
-    for (let index = 0; index < 300; index++) {
-      say(side, { type: 'upload_begin', upload_id: randomUUID(), name: `${index}${name}`.slice(0, 250), size: 0 })
-      if (index % 30 === 29)
-        await waitFor(() => side.texts.filter(({ type }) => type === 'upload_progress').length > index, {
-          what: 'answers',
-        })
-    }
-    await waitFor(() => side.texts.findLast(({ type }) => type === 'transfers')?.items.length === 300, {
-      what: 'the list',
-    })
-    const before = side.texts.filter(({ type }) => type === 'transfers').length
-    side.socket.pause()
-    const ids: string[] = []
-    for (let round = 0; round < 150; round++) {
-      const upload_id = randomUUID()
-      ids.push(upload_id)
-      say(side, { type: 'upload_begin', upload_id, name: 'again', size: 0 })
-      await new Promise(resolve => setTimeout(resolve, 20))
-      if (round < 149) say(side, { type: 'upload_cancel', upload_id })
-    }
-    side.socket.resume()
-    await waitFor(
-      () =>
-        side.texts
-          .findLast(({ type }) => type === 'transfers')
-          ?.items.some((item: { upload_id: string }) => item.upload_id === ids.at(-1)),
-      { what: 'the newest list' },
-    )
-    const lists = side.texts.filter(({ type }) => type === 'transfers').length - before
-    t.ok(lists < 60, `${lists} lists`)
-    t.equal(side.end, undefined)
-  },
-)
-
 t.test('a file that is said to be whole again and again has come once', async t => {
   const { place } = await up()
   const side = await bindTo(place, ['file_upload', 'events'])

@@ -265,8 +265,13 @@ t.test('uploads outlive an attachment, and are gone with the session', async t =
   const again = await up({ session_id: place.session_id })
   const looking = await bindTo({ ...again.place, session_id: place.session_id }, ['file_upload'])
   t.match((await heard(looking, { type: 'transfers' })).items, [{ upload_id: id, name: 'kept.txt', state: 'ready' }])
+  const stored = await worker.metric('rap_worker_upload_stored_bytes')
   worker.controlPlane.overSessions.add(place.session_id)
-  await heard(looking, { type: 'transfers', items: [] })
+  worker.controlPlane.close(again.place.attachment_id, 'closed', 'ERR_SESSION_TERMINATED')
+  t.equal((await looking.closed).reason, 'ERR_SESSION_TERMINATED')
+  await waitFor(async () => (await worker.metric('rap_worker_upload_stored_bytes')) === stored - 3, {
+    what: 'the end of the file',
+  })
 })
 
 t.test('who does nothing is warned and disconnected; who does something is not', async t => {
