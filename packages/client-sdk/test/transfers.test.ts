@@ -383,6 +383,17 @@ t.test(
   },
 )
 
+t.test('what was removed is not among the items any more, whenever the next list comes', async t => {
+  const here = await world(t)
+  const transfers = await opened(t, here)
+  const uploadId = randomUUID()
+  await transfers.upload(blobOf(randomBytes(5)), { name, uploadId })
+  await waitFor(() => transfers.items[0]?.state === 'ready', { what: 'the list' })
+  here.worker.silent = new Set(['transfers'])
+  await transfers.remove(uploadId)
+  t.same(transfers.items, [])
+})
+
 t.test('one that cannot be opened again leaves the older one as it was', async t => {
   const here = await world(t)
   const older = await opened(t, here)

@@ -284,6 +284,9 @@ export class SessionTransfers implements Transfers {
 
   #takeUpload(message: UploadAnswer): void {
     const { upload_id: id } = message
+    // Of what was cancelled nothing is left; after other refusals the next list tells.
+    if (message.type === 'upload_refused' && message.code === 'ERR_UPLOAD_CANCELLED')
+      this.#items = this.#items.filter(item => item.upload_id !== id)
     if (message.type === 'upload_refused') this.#takeRefusalOfRemoval(id, message)
     else
       this.#items = this.#items.map(item => (item.upload_id === id ? { ...item, ...progressOf(item, message) } : item))
