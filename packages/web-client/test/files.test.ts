@@ -1,6 +1,7 @@
 import { DEFAULT_LIMITS, type SessionLimits } from '@rap/session-policy'
 import t from 'tap'
 import { localRefusal, usedBy } from '../src/desktop/files/local-refusal.ts'
+import { shownName } from '../src/desktop/files/shown-name.ts'
 import { sizeText, timeText } from '../src/desktop/files/sizes.ts'
 
 const NOTHING = { files: 0, bytes: 0 }
@@ -52,4 +53,10 @@ t.test('sizes and times are told with as many digits as people read', async t =>
   t.equal(sizeText(10 * 2 ** 30), '10 GB')
   t.equal(sizeText(1023 * 2 ** 20), '1 GB')
   t.same([0.2, 89, 90, 5399, 7200].map(timeText), ['1 s', '89 s', '2 min', '90 min', '2 h'])
+})
+
+t.test('a name is shown in the order in which it is written, whatever it holds', async t => {
+  t.equal(shownName('in\u202Etxt.exe'), 'intxt.exe')
+  t.equal(shownName('\u2066a\u2069\u200F\u061C.pdf'), 'a.pdf')
+  t.equal(shownName('Grüße 你好 שלום.pdf'), 'Grüße 你好 שלום.pdf')
 })

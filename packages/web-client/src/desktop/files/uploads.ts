@@ -1,5 +1,6 @@
 import type { Transfers } from '@rap/client-sdk'
 import { type Explanation, explain } from '../../auth/auth.tsx'
+import { shownName } from './shown-name.ts'
 
 /** Files that are sent at the same time, as many as the connection lets; the others wait. */
 const AT_ONCE = 4
@@ -72,20 +73,7 @@ export class Uploads {
   add(files: readonly File[]): void {
     for (const file of files) {
       const id = crypto.randomUUID()
-      this.#entries.set(id, {
-        file,
-        abort: new AbortController(),
-        upload: {
-          id,
-          name: file.name,
-          size: file.size,
-          state: 'waiting',
-          sent: 0,
-          bytesPerSecond: undefined,
-          failure: undefined,
-        },
-        measured: { atMs: 0, sent: 0 },
-      })
+      this.#entries.set(id, entryOf(id, file, undefined))
     }
     this.#next()
   }
@@ -93,18 +81,10 @@ export class Uploads {
   /** Shows a file that was refused before anything of it was sent. */
   addRefused(file: File, failure: Explanation): void {
     const id = crypto.randomUUID()
-    const upload: Upload = {
-      id,
-      name: file.name,
-      size: file.size,
-      state: 'failed',
-      sent: 0,
-      bytesPerSecond: undefined,
-      failure,
-    }
-    this.#entries.set(id, { file, abort: new AbortController(), upload, measured: { atMs: 0, sent: 0 } })
+    const entry = entryOf(id, file, failure)
+    this.#entries.set(id, entry)
     this.#tell()
-    this.onEnd({ name: file.name, failure })
+    this.onEnd({ name: entry.upload.name, failure })
   }
 
   /** Gives a file up, and takes its line away. */
@@ -188,6 +168,13 @@ export class Uploads {
     this.#state = [...this.#entries.values()].map(({ upload }) => upload)
     for (const listener of this.#listeners) listener()
   }
+}
+
+function entryOf(id: string, file: File, failure: Explanation | undefined): Entry {
+  const { size } = file
+  const state = failure === undefined ? 'waiting' : 'failed'
+  const upload = { id, name: shownName(file.name), size, state, sent: 0, bytesPerSecond: undefined, failure } as const
+  return { file, abort: new AbortController(), upload, measured: { atMs: 0, sent: 0 } }
 }
 
 /** Failures of the connection rather than of the file. */
