@@ -15,11 +15,18 @@ export interface PolicyWords {
   readonly session_ends_at: string | null
 }
 
+/** A time that cannot be read is over: nobody gets an endless session by it. */
+function endOf(text: string | null): number | undefined {
+  if (text === null) return undefined
+  const time = Date.parse(text)
+  return Number.isNaN(time) ? 0 : time
+}
+
 export function policyOf({ allowed_channels, limits, session_ends_at }: PolicyWords): RuntimePolicy {
   return {
     channels: allowed_channels,
     limits,
-    endsAt: session_ends_at === null ? undefined : Date.parse(session_ends_at),
+    endsAt: endOf(session_ends_at),
   }
 }
 

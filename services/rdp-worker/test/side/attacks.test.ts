@@ -162,6 +162,18 @@ t.test('a session that is said to be over while it is here keeps its files until
   })
 })
 
+t.test('an end of a session that cannot be read has come, and holds up nobody else', async t => {
+  const [first, second] = [await up(), await up()]
+  const side = await bindTo(first.place, ['events'])
+  await heard(side, { type: 'policy', session_ends_at: null })
+  const policy = { allowed_channels: ALL, limits: DEFAULT_LIMITS }
+  worker.controlPlane.policies.set(first.place.attachment_id, { ...policy, session_ends_at: 'whenever' })
+  worker.controlPlane.policies.set(second.place.attachment_id, { ...policy, allowed_channels: ['input', 'events'] })
+  t.equal((await first.client.closed).reason, 'ERR_SESSION_TIME_LIMIT')
+  await inForce(second.place)
+  t.equal(second.client.end, undefined)
+})
+
 t.test('a desktop that floods with messages for the log fills no log', async t => {
   const sessions = desktop.sessions.length
   const { place, client } = await up()
