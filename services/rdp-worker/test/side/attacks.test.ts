@@ -208,6 +208,39 @@ async function clipboard(): Promise<{ place: Ordered; client: DataPlaneClient }>
 const onClipboard = (message: Uint8Array) =>
   Buffer.concat(encodeChannelMessage(message).map(part => rdp.request(CLIPRDR, part)))
 
+/** Sends without reading, a tenth of a megabyte at a time, until the worker has ended the desktop; answers how. */
+async function starve(place: Ordered, client: DataPlaneClient, sendSome: () => void) {
+  const end = () =>
+    worker.controlPlane.reports.find(
+      report => report.attachment_id === place.attachment_id && report.state === 'closed',
+    )
+  client.socket.pause()
+  for (let round = 0; end() === undefined && round < 400; round++) {
+    sendSome()
+    await waitFor(() => client.socket.bufferedAmount === 0 || end(), { what: 'what was sent', intervalMs: 2 })
+  }
+  client.socket.resume()
+  return await worker.controlPlane.reported(place.attachment_id, 'closed')
+}
+
+t.test('a client that asks for the clipboard without end and reads nothing is cut off at a few megabytes', async t => {
+  const { place, client } = await clipboard()
+  const requests = Buffer.concat(Array.from({ length: 3000 }, () => onClipboard(encodeFormatDataRequest(13))))
+  const { reason, stats } = await starve(place, client, () => client.socket.send(requests))
+  t.equal(reason, 'ERR_RELAY_MEMORY_LIMIT')
+  t.ok(Number(stats?.to_client_bytes) < 16 * 1024 * 1024, `${stats?.to_client_bytes} bytes`)
+})
+
+t.test('nor does a desktop that carries uploads too hold more of what its client does not read', async t => {
+  const place = await ordered()
+  const client = await bindTo(place, ['display', 'input', 'events'])
+  const request = JSON.stringify({ type: 'upload_cancel', upload_id: randomUUID() })
+  const { reason } = await starve(place, client, () => {
+    for (let round = 0; round < 1000; round++) client.socket.send(request)
+  })
+  t.equal(reason, 'ERR_RELAY_MEMORY_LIMIT')
+})
+
 t.test('a text as long as a limit that was raised goes through', async t => {
   const sessions = desktop.sessions.length
   const { place, client } = await clipboard()

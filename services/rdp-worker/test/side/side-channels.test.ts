@@ -275,14 +275,14 @@ t.test('uploads outlive an attachment, and are gone with the session', async t =
 })
 
 t.test('who does nothing is warned and disconnected; who does something is not', async t => {
-  const limits = { ...DEFAULT_LIMITS, idle_seconds: 80 }
-  const idle = await up({ limits })
+  const limits = { ...DEFAULT_LIMITS, idle_seconds: 200 }
   const busy = await up({ limits })
+  const idle = await up({ limits })
   const events = await bindTo(idle.place, ['events'])
   const timer = setInterval(() => busy.client.sendRdp(input(Buffer.from('x'))), SECOND_MS)
   const { limit, seconds_left } = await heard(events, { type: 'limit_near' })
   t.equal(limit, 'idle_seconds')
-  t.ok(0 < seconds_left && seconds_left <= 40, `${seconds_left}: half of a short limit`)
+  t.ok(0 < seconds_left && seconds_left <= 60, `${seconds_left}`)
   t.match(await idle.client.closed, { code: 4006, reason: 'ERR_SESSION_IDLE_LIMIT' })
   t.match(await worker.controlPlane.reported(idle.place.attachment_id, 'closed'), { reason: 'ERR_SESSION_IDLE_LIMIT' })
   t.equal(busy.client.end, undefined)
