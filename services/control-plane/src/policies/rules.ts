@@ -4,11 +4,12 @@ import { auditCaller } from '../audit/write.ts'
 import type { Caller } from '../auth/caller.ts'
 import type { Context } from '../context.ts'
 import { problems } from '../errors.ts'
+import { Turns } from '../http/turns.ts'
 import { requirePermission } from '../organizations/access.ts'
 import type { Permission } from '../organizations/permissions.ts'
 import { findMember } from '../organizations/storage.ts'
 import { requireResource } from '../resources/access.ts'
-import { followPolicy } from '../sessions/follow-policy.ts'
+import { type FollowedSessions, followPolicy } from '../sessions/follow-policy.ts'
 import {
   findPolicy,
   lockPolicies,
@@ -18,6 +19,12 @@ import {
   readLayers,
   scopeOf,
 } from './storage.ts'
+
+/**
+ * Changes at once. Those of one organization wait for one another, each with a database connection, so a flood of them
+ * must not hold all of those.
+ */
+const turns = new Turns({ maxRunning: 4, maxWaiting: 64, refuse: commonProblems.ERR_RATE_LIMITED })
 
 /** Where a caller wants to read or write a policy; a resource knows its organization. */
 export type NamedPlace =
@@ -46,34 +53,38 @@ export async function readPolicy(ctx: Context, caller: Caller, named: NamedPlace
 /**
  * Writes or deletes a policy, and narrows the sessions that are live in the same transaction.
  *
- * Throws ProblemError ERR_NOT_FOUND, also for a grant of somebody who is no member, ERR_FORBIDDEN, and ERR_POLICY_CHANGED where somebody else
- * was first. INVARIANT: once this returns, no session goes on, binds or begins under the policy from before.
+ * Throws ProblemError ERR_NOT_FOUND, also for a grant of somebody who is no member, ERR_FORBIDDEN, ERR_POLICY_CHANGED where somebody else
+ * was first, and ERR_RATE_LIMITED where too many wait. INVARIANT: once this returns, no session goes on, binds or begins under the policy from before.
  */
 export async function changePolicy(
   ctx: Context,
   caller: Caller,
   { named, change }: { named: NamedPlace; change: PolicyChange },
 ): Promise<PlacedPolicy & { sessionsChanged: number }> {
-  const { document } = change
-  const done = await ctx.sql
-    .begin(async tx => {
-      const place = await placeFor(tx, caller, { named, permission: 'policies.manage', lock: true })
-      await lockPolicies(tx, place.organizationId, 'exclusive')
-      const before = livingRow(await findPolicy(tx, place))
-      const version = before?.version ?? 0
-      if (change.version !== undefined && change.version !== version) {
-        throw problems.ERR_POLICY_CHANGED({ extras: { current_version: version } })
-      }
-      if (document === null && before === undefined) return { place, row: undefined, followed: undefined }
-      const row = await putPolicy(tx, place, { document, by: caller.id })
-      const followed = await followPolicy(tx, place)
-      await auditChange(tx, caller, { place, before: before?.document, after: document, sessions: followed.count })
-      await followed.audit(tx, caller)
-      return { place, row: livingRow(row), followed }
-    })
+  const done = await turns
+    .take(async () => await ctx.sql.begin(tx => changeInTransaction(tx, caller, { named, change })))
     .catch(refusingLeavers)
   await done.followed?.tellWorkers(ctx)
   return { place: done.place, row: done.row, sessionsChanged: done.followed?.count ?? 0 }
+}
+
+async function changeInTransaction(
+  tx: TransactionSql,
+  caller: Caller,
+  { named, change: { document, version: seen } }: { named: NamedPlace; change: PolicyChange },
+): Promise<PlacedPolicy & { followed: FollowedSessions | undefined }> {
+  const place = await placeFor(tx, caller, { named, permission: 'policies.manage', lock: true })
+  await lockPolicies(tx, place.organizationId, 'exclusive')
+  const before = livingRow(await findPolicy(tx, place))
+  const version = before?.version ?? 0
+  if (seen !== undefined && seen !== version)
+    throw problems.ERR_POLICY_CHANGED({ extras: { current_version: version } })
+  if (document === null && before === undefined) return { place, row: undefined, followed: undefined }
+  const row = await putPolicy(tx, place, { document, by: caller.id })
+  const followed = await followPolicy(tx, place)
+  await auditChange(tx, caller, { place, before: before?.document, after: document, sessions: followed.count })
+  await followed.audit(tx, caller)
+  return { place, row: livingRow(row), followed }
 }
 
 /** What a user may do on a resource, and who decided it. Throws ProblemError ERR_NOT_FOUND, ERR_FORBIDDEN. */

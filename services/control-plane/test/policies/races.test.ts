@@ -131,3 +131,20 @@ t.test('changes of all scopes at once, members that leave and resources that go 
     await endAll()
   }
 })
+
+t.test('a flood of changes in one organization leaves everybody else their answers, and has a bound', async t => {
+  const elsewhere = await stand.organization()
+  const neighbour = await stand.user({ organizationId: elsewhere, role: 'operator' })
+  const changes = await stand.sql.begin(async tx => {
+    // Something that takes long with the policies of this organization.
+    await tx`select pg_advisory_xact_lock(hashtextextended(${`rap.policies:${organizationId}`}, 0))`
+    const flood = Array.from({ length: 100 }, () => put({ channels: ['display'] }))
+    const beganAtMs = performance.now()
+    t.equal((await instance.call(neighbour, 'GET', `/v1/resources?organization_id=${elsewhere}`)).status, 200)
+    t.ok(performance.now() - beganAtMs < 5000, 'a connection to the database is left')
+    return { flood }
+  })
+  const answers = await Promise.all(changes.flood)
+  t.same([...new Set(answers.map(({ status }) => status))].sort(), [200, 429])
+  t.equal(answers.filter(({ body }) => body.code === 'ERR_RATE_LIMITED').length, 32)
+})
