@@ -82,7 +82,14 @@ function desktopTransport(
   )
   if (bound === undefined) return undefined
   const { relay, side } = bound
-  const port = sidePort(connection, () => undefined)
+  const plain = sidePort(connection, () => undefined)
+  const port: SidePort = {
+    ...plain,
+    send: message => {
+      plain.send(message)
+      relay.clientAnswered(plain.waitingBytes())
+    },
+  }
   if (grant.allowed_channels.some(isSideChannel)) side.bind(port, grant.allowed_channels)
   return {
     name,

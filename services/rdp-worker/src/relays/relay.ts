@@ -182,7 +182,12 @@ export class Relay {
       this.#fail(error, 'ERR_RELAY_CLIENT_PROTOCOL')
       return
     }
-    if (this.#client.waitingBytes() > this.#maxForClient) this.end('ERR_RELAY_MEMORY_LIMIT')
+    this.clientAnswered(this.#client.waitingBytes())
+  }
+
+  /** Something was sent to the client because it asked, and so many bytes wait for it now: the relay ends where that is too much. */
+  clientAnswered(waitingBytes: number): void {
+    if (waitingBytes > this.#maxForClient) this.end('ERR_RELAY_MEMORY_LIMIT')
   }
 
   /** The client has taken what waited for it. */
