@@ -17,6 +17,11 @@ export interface PolicySubject {
 export async function policyInForce(tx: TransactionSql, subject: PolicySubject): Promise<EffectivePolicy> {
   await lockPolicies(tx, subject.organizationId, 'shared')
   const policy = effectivePolicy(decidePolicy(await readLayers(tx, subject)))
-  if (!policy.channels.some(isRdpChannel)) throw problems.ERR_SESSION_POLICY_DENIED()
+  if (!policy.channels.some(isRdpChannel)) {
+    throw problems.ERR_SESSION_POLICY_DENIED({
+      detail: 'Picture, keyboard and mouse, and the clipboard are all off for you on this desktop.',
+      extras: { remedy: 'Ask your administrator what you may do there.' },
+    })
+  }
   return policy
 }

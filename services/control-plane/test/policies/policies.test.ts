@@ -111,7 +111,7 @@ t.test(
       await put(admin, urls.organization, { channels })
       const refused = await start(operator, resourceId)
       t.equal(refused.status, 403)
-      t.equal(refused.body.code, 'ERR_SESSION_POLICY_DENIED')
+      t.match(refused.body, { code: 'ERR_SESSION_POLICY_DENIED', detail: /all off for you/, remedy: /administrator/ })
       t.match((await stand.audit(organizationId)).at(-1), {
         event: 'session_refused',
         outcome: 'refused',
