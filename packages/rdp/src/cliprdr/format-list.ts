@@ -7,6 +7,14 @@ export const CF = { TEXT: 1, OEMTEXT: 7, UNICODETEXT: 13, LOCALE: 16 } as const
 /** Bytes of wszFormatName or asciiFormatName in CLIPRDR_SHORT_FORMAT_NAME. */
 const SHORT_NAME_BYTES = 32
 
+/** Bytes of CLIPRDR_SHORT_FORMAT_NAME. */
+const SHORT_ENTRY_BYTES = 4 + SHORT_NAME_BYTES
+
+/** Whether a list can have short names. */
+export function mayHaveShortNames(data: Uint8Array): boolean {
+  return data.length % SHORT_ENTRY_BYTES === 0
+}
+
 /** How the names of a Format List PDU are written. */
 export interface FormatNames {
   /** Both sides have said CB_USE_LONG_FORMAT_NAMES. */

@@ -1,6 +1,6 @@
 import type { ChannelChunk } from '../channel-pdu.ts'
 import { CB_GENERAL, decodeClipboardCapabilities, encodeClipboardCapabilities } from '../cliprdr/capabilities.ts'
-import { CF, decodeFormatIds, encodeFormatList } from '../cliprdr/format-list.ts'
+import { CF, decodeFormatIds, encodeFormatList, mayHaveShortNames } from '../cliprdr/format-list.ts'
 import {
   CB,
   CB_FLAG,
@@ -224,7 +224,9 @@ export class Clipboard {
     const other = this.#other(from)
     const names = { long: from.longNames && other.longNames, ascii: (msgFlags & CB_FLAG.ASCII_NAMES) !== 0 }
     const allowed = this.#allows(from)
-    from.offers = allowed && this.#offersText(from, decodeFormatIds(data, names))
+    // xrdp 0.9 writes long names to a client that has said nothing of itself, such as rdesktop.
+    const written = { ...names, long: names.long || !mayHaveShortNames(data) }
+    from.offers = allowed && this.#offersText(from, decodeFormatIds(data, written))
     from.renewed = true
     if (!allowed && data.length > 0) this.#withhold(from, 'ERR_CLIPBOARD_DIRECTION')
     // Windows sends no list before it has had one, so that one has to come; of what is copied afterwards the other side hears nothing.

@@ -51,6 +51,19 @@ t.test('names are short unless both sides say long', async t => {
   }
 })
 
+t.test('a list that cannot be one of short names is read with long ones, and still goes on as agreed', async t => {
+  const it = new ClipboardHarness()
+  it.server(capabilities(LONG))
+  it.server(ready)
+  t.same(it.server(list([13, ''], [16, ''], [1, ''], [7, ''])), ['client: short list 13'])
+  t.same(it.client(request()), ['server: request 13'])
+  t.same(it.server(list([1, ''], [13, 'long name'])), ['client: short list 13'])
+  t.same(it.server(message(CB.FORMAT_LIST, new Uint8Array(35).fill(1))), [
+    'server_to_client ERR_CLIPBOARD_MALFORMED',
+    'server: list failed',
+  ])
+})
+
 t.test('of a list with other formats only text is left, and files, pictures and HTML are told', async t => {
   const it = new ClipboardHarness().ready()
   t.same(it.client(vector('clipboard-format-list-text')), [
