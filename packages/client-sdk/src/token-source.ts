@@ -58,7 +58,13 @@ export class TokenSource {
 
   /** A token for one bind. Throws RapError where the server refuses a fresh one. */
   async take(): Promise<string> {
-    if (this.#used || this.#remainingMs() < MIN_REMAINING_MS) this.replace(await this.#mint())
+    if (this.#used || this.#remainingMs() < MIN_REMAINING_MS) {
+      const before = this.#grant
+      const fresh = await this.#mint()
+      // An attach, or somebody else who asked, was quicker: what this one says may be of the attachment before.
+      if (this.#grant !== before) return await this.take()
+      this.replace(fresh)
+    }
     this.#used = true
     return this.#grant.dataPlane.token
   }

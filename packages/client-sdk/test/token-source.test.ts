@@ -70,3 +70,31 @@ t.test('an expiry that is no time is refused', async t => {
     { code: 'ERR_RESPONSE_INVALID' },
   )
 })
+
+t.test('a token that was asked for before an attach does not take the place of what the attach brought', async t => {
+  const asked = [Promise.withResolvers<ReturnType<typeof grant>>(), Promise.withResolvers<ReturnType<typeof grant>>()]
+  let mints = 0
+  const tokens = new TokenSource(
+    grant('first', 60),
+    () => asked[mints++]?.promise ?? Promise.reject(new Error('asked too often')),
+    () => NOW,
+  )
+  await tokens.take()
+  const late = tokens.take()
+  tokens.replace(grant('attached', 60))
+  asked[0]?.resolve(grant('before the attach', 60))
+  t.equal(await late, 'attached')
+  asked[1]?.resolve(grant('fresh', 60))
+  t.equal(await tokens.take(), 'fresh')
+})
+
+t.test('two who ask at once have a token each', async t => {
+  let minted = 0
+  const tokens = new TokenSource(
+    grant('first', 60),
+    async () => grant(`fresh-${++minted}`, 60),
+    () => NOW,
+  )
+  const taken = await Promise.all([tokens.take(), tokens.take(), tokens.take(), tokens.take()])
+  t.equal(new Set(taken).size, 4)
+})
