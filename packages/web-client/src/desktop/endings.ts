@@ -1,6 +1,7 @@
 import type { RapClient, Session, SessionWithAttachment, Trace } from '@rap/client-sdk'
 import { type Explanation, explain } from '../auth/auth.tsx'
 import { describeIronError } from './iron.ts'
+import { endingByPolicy } from './policy-endings.ts'
 
 /** How a desktop ended, in words; `canResume` where the session still lives on the target. */
 export interface Ending extends Omit<Explanation, 'code'> {
@@ -21,49 +22,11 @@ const ENDINGS: Readonly<Record<string, Pick<Ending, 'title' | 'detail'>>> = {
   lost: { title: 'Connection lost', detail: 'The desktop keeps running. Resume to go on where you left it.' },
 }
 
-/** Endings that the policy brings, by the reason of the worker or of the control plane. */
-const BY_POLICY: Readonly<Record<string, Pick<Ending, 'title' | 'detail' | 'remedy' | 'canResume'>>> = {
-  ERR_SESSION_IDLE_LIMIT: {
-    title: 'Disconnected after a time without activity',
-    detail: 'Nothing was done here for as long as the policy allows. The desktop keeps running.',
-    remedy: 'Resume to go on where you left it.',
-    canResume: true,
-  },
-  ERR_SESSION_TIME_LIMIT: {
-    title: 'The time of this session is over',
-    detail: 'It lasted as long as the policy allows, and was ended. Its files in RAP_Transfers are removed.',
-    remedy: 'Start a new session to go on.',
-    canResume: false,
-  },
-  ERR_SESSION_POLICY: {
-    title: 'Closed by a change of the policy',
-    detail: 'What this connection was for is no longer allowed. The desktop keeps running.',
-    remedy: 'Resume with what is allowed now, or ask your administrator.',
-    canResume: true,
-  },
-}
-
 /** Why a desktop that was up is gone; `reason` is what the worker said as it closed, if anything. */
 export async function endingOf(rap: RapClient, session: Session, reason?: string): Promise<Ending> {
   const record = await rap.sessions.get(session.id).catch(() => undefined)
   const ending = wordsOf(record, session)
-  const code = reasonOf(record, session, reason)
-  const words = BY_POLICY[code ?? '']
-  const isOver = code !== 'ERR_SESSION_TIME_LIMIT' && record?.state === 'terminated'
-  if (code === undefined || words === undefined || ending.failed !== (record === undefined) || isOver) return ending
-  return { ...ending, ...words, code, failed: false }
-}
-
-/** The server's word on it, and the worker's where the server has not heard of it yet. */
-function reasonOf(
-  record: SessionWithAttachment | undefined,
-  session: Session,
-  heard: string | undefined,
-): string | undefined {
-  if (record === undefined) return heard
-  const { end_reason: ofSession, attachment } = record
-  const isOurs = attachment?.id === session.attachment.id
-  return ofSession ?? (isOurs ? (attachment.reason ?? heard) : undefined)
+  return endingByPolicy(ending, { record, attachmentId: session.attachment.id, heard: reason }) ?? ending
 }
 
 function wordsOf(record: SessionWithAttachment | undefined, session: Session): Ending {
