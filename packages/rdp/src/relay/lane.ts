@@ -111,7 +111,9 @@ export class Lane {
         }
       }
     }
-    if (run < end) this.#rules.forward(chunk.subarray(run, end))
+    // A chunk that passes whole, as nearly all do, needs no view.
+    if (run === 0 && end > 0) this.#rules.forward(chunk)
+    else if (run < end) this.#rules.forward(chunk.subarray(run, end))
   }
 
   /** Puts a PDU of our own into the output, at the next end of a PDU. Throws WireError TOO_LARGE. */
