@@ -10,9 +10,9 @@ const SHORT_NAME_BYTES = 32
 /** Bytes of CLIPRDR_SHORT_FORMAT_NAME. */
 const SHORT_ENTRY_BYTES = 4 + SHORT_NAME_BYTES
 
-/** Whether a list can have short names. */
-export function mayHaveShortNames(data: Uint8Array): boolean {
-  return data.length % SHORT_ENTRY_BYTES === 0
+/** Whether a list of so many bytes can be one of short names. */
+export function mayHaveShortNames(bytes: number): boolean {
+  return bytes % SHORT_ENTRY_BYTES === 0
 }
 
 /** How the names of a Format List PDU are written. */

@@ -225,7 +225,7 @@ export class Clipboard {
     const names = { long: from.longNames && other.longNames, ascii: (msgFlags & CB_FLAG.ASCII_NAMES) !== 0 }
     const allowed = this.#allows(from)
     // xrdp 0.9 writes long names to a client that has said nothing of itself, such as rdesktop.
-    const written = { ...names, long: names.long || !mayHaveShortNames(data) }
+    const written = { ...names, long: names.long || !mayHaveShortNames(data.length) }
     from.offers = allowed && this.#offersText(from, decodeFormatIds(data, written))
     from.renewed = true
     if (!allowed && data.length > 0) this.#withhold(from, 'ERR_CLIPBOARD_DIRECTION')
