@@ -1,5 +1,5 @@
 import type { CloseReason } from '@rap/data-plane-protocol'
-import { type RelayEvent, type RelayPolicy, WireError } from '@rap/rdp'
+import type { RelayPolicy } from '@rap/rdp'
 import type { InternalClient, Logger } from '@rap/service-kit'
 import { type Channel, isRdpChannel } from '@rap/session-policy'
 import { type AssignmentClaims, decodeJti } from '@rap/token-claims'
@@ -15,16 +15,14 @@ import { OPEN_TIMEOUT_MS, openTarget, type WarmTarget } from '../target/open.ts'
 import type { WorkerMetrics } from '../worker-metrics.ts'
 import type { Landing } from './landing.ts'
 import { LimitWatch } from './limit-watch.ts'
-import { RefusedChannels } from './refused-channels.ts'
 import { type ClientPort, Relay } from './relay.ts'
 import { Reports } from './reports.ts'
+import { Witness } from './witness.ts'
 
 /** How long a target that is logged on waits for its client, in milliseconds. */
 const WARM_MS = 60_000
 /** Longest time for the credential, in milliseconds; what it takes is taken from the time for the target. */
 const RESOLVE_TIMEOUT_MS = 5000
-/** Events of one attachment that are logged; a target makes as many as it likes. */
-const MAX_LOGGED_EVENTS = 64
 
 /** `binding` while a bind is being authorised; nobody else may bind meanwhile. */
 type State = 'opening' | 'warm' | 'binding' | 'bound' | 'closed'
@@ -48,11 +46,9 @@ interface Held {
   policy: RuntimePolicy
   readonly session: LiveSession
   readonly side: SideChannels
-  readonly refused: RefusedChannels
+  readonly witness: Witness
   /** Grows with what the person does beside the relay. */
   uploads: number
-  /** Events that were logged. */
-  logged: number
   limits: LimitWatch | undefined
   /** Tells connections that have nothing but side channels. */
   readonly onEnded: Set<(reason: CloseReason) => void>
@@ -223,12 +219,22 @@ export class Attachments {
   }
 
   #hold(assignment: AssignmentClaims): Held {
-    const session = this.#options.sessions.of(assignment.session_id)
+    const { sessions, logger } = this.#options
+    const session = sessions.of(assignment.session_id)
     const policy: RuntimePolicy = {
       channels: assignment.allowed_channels,
       limits: assignment.limits,
       endsAt: undefined,
     }
+    const side = new SideChannels({
+      uploads: session.uploads,
+      policy,
+      onActivity: () => {
+        held.uploads++
+      },
+      onUpload: outcome => held.witness.upload(outcome),
+      onError: error => logger.error({ event: 'upload_failed', err: error }, 'upload failed'),
+    })
     const held: Held = {
       assignment,
       startedAt: performance.now(),
@@ -239,20 +245,9 @@ export class Attachments {
       relay: undefined,
       policy,
       session,
-      side: new SideChannels({
-        uploads: session.uploads,
-        policy,
-        onActivity: () => {
-          held.uploads++
-        },
-        onUpload: outcome => this.#onUpload(held, outcome),
-        onError: error => this.#options.logger.error({ event: 'upload_failed', err: error }, 'upload failed'),
-      }),
-      refused: new RefusedChannels(channels => {
-        void this.#reports.audit(assignment, 'channel_refused', 'ERR_CHANNEL_REFUSED', { channels })
-      }),
+      side,
+      witness: new Witness({ assignment, session, side, reports: this.#reports, logger }),
       uploads: 0,
-      logged: 0,
       limits: undefined,
       onEnded: new Set(),
       warmTimer: undefined,
@@ -378,9 +373,9 @@ export class Attachments {
         drive,
         clientRequestedProtocols,
         handshakeTimeoutMs: this.#options.times?.handshakeTimeoutMs,
-        onEvent: event => this.#onRelayEvent(held, event),
+        onEvent: event => held.witness.relayEvent(event),
         onEnd: (reason, error) => {
-          if (error !== undefined) this.#onRelayError(held, reason, error)
+          if (error !== undefined) held.witness.relayError(reason, error)
           this.#options.metrics.relayEnded(reason, relay.stats)
           this.#finish(held, reason, relay.stats)
         },
@@ -399,60 +394,6 @@ export class Attachments {
       this.#finish(held, 'ERR_INTERNAL', {})
       throw error
     }
-  }
-
-  #onUpload({ assignment, session }: Held, { code, size }: UploadOutcome): void {
-    if (code === undefined) {
-      void this.#reports.uploadFinished(assignment, { size })
-    } else if (session.isNews(`upload ${code}`)) {
-      void this.#reports.audit(assignment, 'upload_refused', code, {})
-    }
-  }
-
-  #onRelayEvent(held: Held, event: RelayEvent): void {
-    const { assignment, session, side } = held
-    const { attachment_id } = assignment
-    switch (event.type) {
-      case 'credentials_used':
-        return
-      case 'channel_refused': {
-        const { kind, name } = event
-        if (session.isNewName(`${kind} ${name}`)) held.refused.add(kind, name)
-        return
-      }
-      case 'withheld': {
-        const { channel, direction, code } = event
-        side.withheld(channelOf(event), code)
-        if (!session.isNews(`${channel} ${direction} ${code}`)) return
-        void this.#reports.audit(assignment, 'channel_data_withheld', code, { channel, direction })
-        return
-      }
-      case 'drive':
-        side.setMounted(event.mounted)
-        return
-      case 'server_redirection_refused':
-        void this.#reports.audit(assignment, 'server_redirection_refused', 'ERR_RELAY_SERVER_REDIRECTION', {})
-        return
-      default: {
-        if (held.logged++ >= MAX_LOGGED_EVENTS) return
-        const { type, ...facts } = event
-        this.#options.logger.info({ event: 'relay_event', attachment_id, relay_event: type, facts }, 'relay event')
-      }
-    }
-  }
-
-  #onRelayError({ assignment }: Held, code: string, error: unknown): void {
-    const { attachment_id } = assignment
-    const { logger } = this.#options
-    if (!(error instanceof WireError)) {
-      logger.error({ event: 'relay_failed', attachment_id, code, err: error }, 'relay failed')
-      return
-    }
-    logger.warn({ event: 'relay_refused', attachment_id, code, err: error }, 'relay refused')
-    if (code === 'ERR_RELAY_SERVER_REDIRECTION') return
-    const { structure = '', field = '' } = error.facts
-    const details = { wire_code: error.code, structure, field }
-    void this.#reports.audit(assignment, 'relay_protocol_violation', code, details)
   }
 
   #finish(held: Held, reason: CloseReason | 'client', stats: object): void {
@@ -475,7 +416,7 @@ export class Attachments {
     held.ended.abort()
     clear(held)
     held.side.close()
-    held.refused.flush()
+    held.witness.close()
     held.limits?.stop()
     for (const tell of held.onEnded) tell(reason)
     this.#track(
@@ -515,17 +456,6 @@ function relayPolicyOf({ policy, assignment }: Held, channels: ReadonlySet<Chann
     renderQualityProfile: assignment.target.render_quality_profile,
     clipboardBytes: policy.limits.clipboard_bytes,
   }
-}
-
-/** The channel of the policy that something held back belongs to. */
-function channelOf({ channel, direction }: RelayEvent & { type: 'withheld' }): string {
-  if (channel === 'rdpdr') return 'file_upload'
-  return direction === 'client_to_server' ? 'clipboard_client_to_server' : 'clipboard_server_to_client'
-}
-
-interface UploadOutcome {
-  readonly code: string | undefined
-  readonly size: number
 }
 
 /** What a transport brings to a relay. */

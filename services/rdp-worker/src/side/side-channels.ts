@@ -32,13 +32,19 @@ export interface SidePort {
   released(why: 'bound_again' | 'policy'): void
 }
 
+/** How an upload ended; undefined stands for a file that is in RAP_Transfers. */
+export interface UploadOutcome {
+  readonly code: UploadRefusal | undefined
+  readonly size: number
+}
+
 export interface SideChannelsOptions {
   readonly uploads: SessionUploads
   readonly policy: RuntimePolicy
   /** Bytes of a file have come: the person is there. */
   readonly onActivity: () => void
-  /** An upload is over; undefined stands for a file that is in RAP_Transfers. */
-  readonly onUpload: (outcome: { readonly code: UploadRefusal | undefined; readonly size: number }) => void
+  /** An upload is over. */
+  readonly onUpload: (outcome: UploadOutcome) => void
   readonly onError: (error: unknown) => void
 }
 
