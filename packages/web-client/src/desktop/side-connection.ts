@@ -15,8 +15,6 @@ export interface SideState {
 
 /** Before there is a connection, and where none is allowed. */
 export const NOTHING: SideState = { step: 'none', failure: undefined, isLost: false, items: [], driveMounted: false }
-/** How long a reason may be that of the desktop as well, in milliseconds: the worker closes both in one moment. */
-const SAME_MOMENT_MS = 2000
 const SIDE_CHANNELS: readonly string[] = ['file_upload', 'events']
 
 /** The second connection of a session: its files, and what the worker has to say. The desktop does without it. */
@@ -30,7 +28,7 @@ export class SideConnection {
   readonly #listeners = new Set<() => void>()
   #transfers: Transfers | undefined
   #state: SideState = NOTHING
-  #reason = Promise.withResolvers<string>()
+  readonly #reason = Promise.withResolvers<string>()
 
   constructor(session: Session, options: { readonly path: 'direct' | 'gateway'; readonly signal: AbortSignal }) {
     this.#session = session
@@ -52,7 +50,7 @@ export class SideConnection {
     return this.#state.step === 'open' ? this.#transfers : undefined
   }
 
-  /** Resolves with the stable reason for which the worker closes a connection, or has closed one a moment ago. */
+  /** Resolves with the stable reason for which the worker closed a connection, once it has given one. */
   get reason(): Promise<string> {
     return this.#reason.promise
   }
@@ -99,11 +97,7 @@ export class SideConnection {
   }
 
   #closedFor(reason: string): void {
-    if (reason === '') return
-    this.#reason.resolve(reason)
-    setTimeout(() => {
-      this.#reason = Promise.withResolvers()
-    }, SAME_MOMENT_MS)
+    if (reason !== '') this.#reason.resolve(reason)
   }
 
   #set(state: SideState): void {
