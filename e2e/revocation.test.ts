@@ -156,8 +156,15 @@ t.test('a revoked worker loses its desktops on both ways within five seconds, an
     t.match(seen, { state: 'failed', failure: { code: 'ERR_WORKER_REVOKED', remedy: String } })
   }
   const token = unbound.data_plane.token
-  const outcome = await wireBind(platform, { url: gatewayUrl, token, proof: await key.proof(token, gatewayUrl) })
-  t.match(outcome, { bound: false, reason: 'ERR_WORKER_UNREACHABLE' }, 'the gateway dials it no more')
+  // A worker that is gone is unreachable too: only the gateway's log tells that it no longer tries.
+  await waitFor(
+    async () => {
+      const outcome = await wireBind(platform, { url: gatewayUrl, token, proof: await key.proof(token, gatewayUrl) })
+      t.match(outcome, { bound: false, reason: 'ERR_WORKER_UNREACHABLE' })
+      return platform.gateway?.log().includes('"finding":"worker_not_in_directory"')
+    },
+    { what: 'a gateway that dials it no more', timeoutMs: PROMISED_MS },
+  )
   await t.rejects(wireBind(platform, { url: doomed.url, token, proof: 'x' }), 'it listens no more')
   t.equal(doomed.isRunning(), true, 'and is there to say why')
   const healthUrl = /"health_url":"([^"]+)"/.exec(doomed.log())?.[1]

@@ -25,8 +25,6 @@ export type DesktopTarget = { readonly resourceId: string } | { readonly session
 
 /** How often the page asks whether the session of a desktop that is up is over, in milliseconds. */
 const LOOK_MS = 10_000
-/** How long the reason of an ending is waited for, in milliseconds. */
-const REASON_MS = 700
 
 /** Opens a desktop inside `host` and tells each step to `show`, until it ends or `signal` is aborted. */
 export async function openDesktop(
@@ -77,11 +75,10 @@ export async function openDesktop(
     const over = sessionOver(opened, followed).then(() => true)
     // A worker that keeps the connection answers no shutdown either, so nobody waits for it.
     const isOver = await Promise.race([desktop.ended.then(() => false), over])
-    // The worker says on the connection beside it why it closed the desktop, in the same moment.
-    const reason = await Promise.race([side.reason, paused(REASON_MS, signal).then(() => undefined)])
-    following.abort()
     if (isOver && !signal.aborted) desktop.close()
-    end(await endingOf(rap, opened, reason))
+    const ending = await endingOf(rap, opened, side.reason)
+    following.abort()
+    end(ending)
   } catch (error) {
     if (error instanceof RapPathError) trace = error.trace
     end(await failureOf(rap, session, error, reached))

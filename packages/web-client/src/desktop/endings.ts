@@ -22,11 +22,29 @@ const ENDINGS: Readonly<Record<string, Pick<Ending, 'title' | 'detail'>>> = {
   lost: { title: 'Connection lost', detail: 'The desktop keeps running. Resume to go on where you left it.' },
 }
 
-/** Why a desktop that was up is gone; `reason` is what the worker said as it closed, if anything. */
-export async function endingOf(rap: RapClient, session: Session, reason?: string): Promise<Ending> {
-  const record = await rap.sessions.get(session.id).catch(() => undefined)
-  const ending = wordsOf(record, session)
-  return endingByPolicy(ending, { record, attachmentId: session.attachment.id, heard: reason }) ?? ending
+/** How long a server that has not heard of an end yet is asked again, and how often, in milliseconds. */
+const SETTLE_MS = 3000
+const ASK_MS = 300
+
+/**
+ * Why a desktop that was up is gone; `reason` resolves with what the worker says on the connection beside it, in the same moment or never. The
+ * server hears of an end from the worker too, so what looks lost is asked about for a while.
+ */
+export async function endingOf(rap: RapClient, session: Session, reason: Promise<string>): Promise<Ending> {
+  let heard: string | undefined
+  void reason.then(said => {
+    heard = said
+  })
+  const until = performance.now() + SETTLE_MS
+  for (;;) {
+    const record = await rap.sessions.get(session.id).catch(() => undefined)
+    const ending = wordsOf(record, session)
+    const byPolicy = endingByPolicy(ending, { record, attachmentId: session.attachment.id, heard })
+    if (byPolicy !== undefined) return byPolicy
+    if (record === undefined || ending.code !== 'ERR_CONNECTION_LOST' || performance.now() > until) return ending
+    const pause = new Promise(resolve => setTimeout(resolve, ASK_MS))
+    await (heard === undefined ? Promise.race([reason, pause]) : pause)
+  }
 }
 
 function wordsOf(record: SessionWithAttachment | undefined, session: Session): Ending {

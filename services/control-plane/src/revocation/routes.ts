@@ -66,7 +66,11 @@ export function revocationRoutes(app: RapServer, ctx: Context): void {
     async request => {
       const caller = callerOf(request)
       requirePlatformOwner(caller)
-      const { join_tokens_deleted: _, ...revoked } = await revokeCertificate(ctx, caller, request.params.serial)
+      const { join_tokens_deleted: _, ...revoked } = await revokeCertificate(
+        ctx,
+        caller,
+        canonicalSerial(request.params.serial),
+      )
       const { not_after, revoked_at } = revoked
       return { ...revoked, not_after: not_after.toISOString(), revoked_at: revoked_at.toISOString() }
     },
@@ -75,4 +79,10 @@ export function revocationRoutes(app: RapServer, ctx: Context): void {
 
 export function revokedView(revoked: Awaited<ReturnType<typeof revokeService>>) {
   return { ...revoked, state: 'revoked' as const, revoked_at: revoked.revoked_at.toISOString() }
+}
+
+/** The number as the register has it: whole bytes. Tools differ in the zeros that they put in front. */
+function canonicalSerial(serial: string): string {
+  const digits = serial.replace(/^0+(?=.)/, '')
+  return digits.length % 2 === 0 ? digits : `0${digits}`
 }
