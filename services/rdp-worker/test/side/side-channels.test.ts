@@ -7,6 +7,8 @@ import type { DataPlaneClient } from '../client.ts'
 import { input, startDesktop } from '../desktop.ts'
 import { type Ordered, TestWorker } from '../worker.ts'
 
+t.setTimeout(240_000)
+
 const ALL: Channel[] = [
   'display',
   'input',
