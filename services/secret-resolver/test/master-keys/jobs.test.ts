@@ -47,10 +47,14 @@ t.test('a key that is configured while resolvers run can be rotated to, and is n
     'a wrong file changes nothing',
   )
   writeFileSync(providers, JSON.stringify({ keys: [{ name: 'key-2', provider: 'file', file: newKey }] }))
-  await waitFor(async () => (await get('/v1/master-keys')).body.items.length === 2, {
-    what: 'the key to be known',
-    timeoutMs: 30_000,
-  })
+  // A key is known a moment before this resolver says that it has its source; till then a rotation is refused.
+  await waitFor(
+    async () => {
+      const { items } = (await get('/v1/master-keys')).body
+      return items.length === 2 && items.every((item: { missing_on: string[] }) => item.missing_on.length === 0)
+    },
+    { what: 'the key to be known on every resolver', timeoutMs: 30_000 },
+  )
   const rotated = await post('/v1/master-keys/rotate', { source: 'key-2' })
   t.match(rotated.body, { previous_key_id: 'key-1', active_key_id: 'key-2' })
   const { items, instances } = (await get('/v1/master-keys')).body
