@@ -1,4 +1,11 @@
-export { extensionOf, type Transfer, UPLOAD_REFUSALS, type UploadRefusal } from '@rap/data-plane-protocol'
+export {
+  extensionOf,
+  refusalOfFile,
+  refusalOfOneMore,
+  type Transfer,
+  UPLOAD_REFUSALS,
+  type UploadRefusal,
+} from '@rap/data-plane-protocol'
 export {
   CHANNEL_WORDS,
   CHANNELS,

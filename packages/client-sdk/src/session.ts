@@ -301,12 +301,13 @@ export class Session {
   }
 
   async #tryBind(
-    { candidate, ...usable }: UsableCandidate,
+    usable: UsableCandidate,
     channels: string[],
     { transport, signal, trace }: BindRequest,
   ): Promise<BoundSocket | undefined> {
+    const { candidate } = usable
     const dialled = await dial(
-      { candidate, ...usable },
+      usable,
       { ...this.#dialOptions(signal), sendsFiles: channels.includes('file_upload') },
       trace,
     )

@@ -1,3 +1,4 @@
+export { refusalOfFile, refusalOfOneMore } from './admission.ts'
 export {
   CLOSE_REASONS,
   type CloseReason,

@@ -1,6 +1,6 @@
+import { utf16 } from '../utf16.ts'
 import { coreMessage, PAKID_CORE } from './header.ts'
 import { CAP_TYPE, EXTENDED_PDU } from './server-messages.ts'
-import { utf16 } from './utf16.ts'
 
 /** Versions 1.12: I/O and capabilities as every Windows since Vista has them. Spec: [MS-RDPEFS] §2.2.2.3. */
 const VERSION_MAJOR = 1

@@ -1,6 +1,6 @@
 import { Writer } from '../cursor.ts'
 import type { DriveFile } from '../relay/types.ts'
-import { utf16 } from './utf16.ts'
+import { utf16 } from '../utf16.ts'
 
 /** What is told of one file, or of the root. */
 export interface FileFacts {

@@ -1,6 +1,6 @@
 import { Writer } from '../cursor.ts'
+import { utf16 } from '../utf16.ts'
 import { ALLOCATION_UNIT_BYTES } from './file-information.ts'
-import { utf16 } from './utf16.ts'
 
 /** FsInformationClass. Spec: [MS-FSCC] §2.5; which of them a drive knows: [MS-RDPEFS] §2.2.3.3.6. */
 const FS_CLASS = { VOLUME: 1, SIZE: 3, DEVICE: 4, ATTRIBUTE: 5, FULL_SIZE: 7 } as const

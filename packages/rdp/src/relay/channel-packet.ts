@@ -1,22 +1,19 @@
 import { CHANNEL_CHUNK_LENGTH, CHANNEL_FLAG, encodeChannelMessage } from '../channel-pdu.ts'
 import { encodeSendData } from '../mcs/domain.ts'
 
-/** One Send Data PDU on a static channel that is looked into. */
-export interface ChannelPacket {
+/** Where a message of a static channel goes. */
+export interface ChannelPlace {
   readonly initiator: number
   readonly channelId: number
-  readonly userData: Uint8Array
-  /** The whole slow-path PDU. */
-  readonly packet: Uint8Array
   /** The channel's CHANNEL_OPTION_SHOW_PROTOCOL. */
   readonly showsProtocol: boolean
 }
 
-/** Where a message of ours goes. */
-export interface ChannelPlace {
-  readonly initiator: number
-  readonly channelId: number
-  readonly showsProtocol: boolean
+/** One Send Data PDU on a static channel that is looked into. */
+export interface ChannelPacket extends ChannelPlace {
+  readonly userData: Uint8Array
+  /** The whole slow-path PDU. */
+  readonly packet: Uint8Array
 }
 
 /** Everything in front of one chunk: TPKT (4), X.224 (3), MCS (8), CHANNEL_PDU_HEADER (8). */
@@ -29,12 +26,10 @@ export function encodeChannelPackets(
   message: Uint8Array,
 ): Uint8Array {
   const chunks = encodeChannelMessage(message, showsProtocol ? CHANNEL_FLAG.SHOW_PROTOCOL : 0)
-  const first = encodeSendData(type, { initiator, channelId }, chunks[0] as Uint8Array)
-  if (chunks.length === 1) return first
   const whole = new Uint8Array(chunks.length * (CHANNEL_CHUNK_LENGTH + PDU_OVERHEAD))
   let at = 0
-  for (const [index, chunk] of chunks.entries()) {
-    const packet = index === 0 ? first : encodeSendData(type, { initiator, channelId }, chunk)
+  for (const chunk of chunks) {
+    const packet = encodeSendData(type, { initiator, channelId }, chunk)
     whole.set(packet, at)
     at += packet.length
   }

@@ -1,5 +1,6 @@
 import { decodeInfoPacket, encodeInfoPacket, INFO, MAX_INFO_TEXT_BYTES } from '../client-info.ts'
 import { PERF, TIME_ZONE_BYTES, type TsExtendedInfoPacket } from '../extended-info.ts'
+import { utf16 } from '../utf16.ts'
 import type { RelayCredentials, RelayOptions, RenderQualityProfile } from './types.ts'
 
 /** What of the client's own flags reaches the target. */
@@ -53,8 +54,8 @@ export function patchInfoPacket(
     // With UNICODE it is the input locale, without it a code page that no text is in any more.
     codePage: unicode ? packet.codePage : 0,
     flags: (packet.flags & KEPT_FLAGS) | SET_FLAGS | (credentials === undefined ? 0 : INFO.AUTOLOGON),
-    domain: credentials === undefined ? EMPTY : utf16le(credentials.domain),
-    userName: credentials === undefined ? EMPTY : utf16le(credentials.username),
+    domain: credentials === undefined ? EMPTY : utf16(credentials.domain),
+    userName: credentials === undefined ? EMPTY : utf16(credentials.username),
     password: credentials?.password ?? EMPTY,
     alternateShell: EMPTY,
     workingDir: EMPTY,
@@ -82,16 +83,6 @@ function patchExtraInfo(
     autoReconnectCookie: EMPTY,
     ...(info?.dynamicTimeZone !== undefined && { dynamicTimeZone: info.dynamicTimeZone }),
   }
-}
-
-function utf16le(text: string): Uint8Array {
-  const bytes = new Uint8Array(text.length * 2)
-  for (let index = 0; index < text.length; index++) {
-    const unit = text.charCodeAt(index)
-    bytes[index * 2] = unit & 0xff
-    bytes[index * 2 + 1] = unit >> 8
-  }
-  return bytes
 }
 
 /** ANSI to UTF-16LE; address and directory are ASCII wherever they matter. */

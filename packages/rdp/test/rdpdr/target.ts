@@ -1,9 +1,9 @@
 import { CHANNEL_FLAG, type ChannelChunk } from '../../src/channel-pdu.ts'
 import { Reader, Writer } from '../../src/cursor.ts'
 import { IRP_MJ } from '../../src/rdpdr/io-request.ts'
-import { utf16 } from '../../src/rdpdr/utf16.ts'
 import { Drive } from '../../src/relay/drive.ts'
 import type { DriveFile, DriveFiles } from '../../src/relay/types.ts'
+import { utf16 } from '../../src/utf16.ts'
 import { concat, hex } from '../helper.ts'
 
 /** One chunk that is a whole message. */

@@ -2,7 +2,7 @@ import t from 'tap'
 import { Reader, Writer } from '../../src/cursor.ts'
 import { IRP_MJ } from '../../src/rdpdr/io-request.ts'
 import { NT_STATUS } from '../../src/rdpdr/nt-status.ts'
-import { utf16 } from '../../src/rdpdr/utf16.ts'
+import { utf16 } from '../../src/utf16.ts'
 import { changed, concat, contains, hex } from '../helper.ts'
 import {
   buffer,

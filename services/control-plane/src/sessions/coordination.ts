@@ -32,8 +32,8 @@ export async function dispatchAssignment(redis: Redis, attachment: Leased, assig
 }
 
 /**
- * Ends the lease of attachments and tells their workers at once. A lost message costs 5 seconds, since workers also ask
- * for the state of their attachments: so a Redis that is away is logged and not an error.
+ * Ends the lease of attachments and tells their workers at once. A lost message costs 1.5 seconds, since workers also
+ * ask for the state of their attachments: so a Redis that is away is logged and not an error.
  */
 export async function releaseAttachments(
   redis: Redis,

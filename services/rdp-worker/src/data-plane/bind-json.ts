@@ -51,7 +51,7 @@ export async function bindByJson(connection: Connection, first: Buffer): Promise
     runtime_transport: message.runtime_transport,
   }
   connection.send(JSON.stringify(bound), false)
-  const transport = { connection, bind, name: message.runtime_transport }
+  const transport = { connection, name: message.runtime_transport }
   return bind.kind === 'desktop' ? desktopTransport(transport, bind) : sideTransport(transport, bind)
 }
 
@@ -65,7 +65,6 @@ function parseFirst(first: Buffer): BindMessage {
 
 interface TransportOptions {
   readonly connection: Connection
-  readonly bind: Bind
   readonly name: 'json_v1' | 'binary_v1'
 }
 
@@ -146,9 +145,8 @@ function sideTransport(
     start: () => channels.bind(port, grant.allowed_channels),
     onMessage(message, isBinary) {
       if (isBinary && name === 'binary_v1') {
-        // The bytes are gone after this turn.
         const { uploadId, offset, data } = decodeBinaryChunk(new Uint8Array(message))
-        channels.chunk(port, uploadId, offset, new Uint8Array(data))
+        channels.chunk(port, uploadId, offset, data)
         return
       }
       if (isBinary) throw new ProtocolError('ERR_MESSAGE_MALFORMED', 'message is binary')

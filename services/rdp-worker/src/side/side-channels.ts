@@ -152,7 +152,7 @@ export class SideChannels {
     })
   }
 
-  /** Takes bytes of a file, which are kept until they are written. Throws ProtocolError. */
+  /** Takes bytes of a file at once, as a view that is valid during the call. Throws ProtocolError. */
   chunk(port: SidePort, uploadId: string, offset: number, data: Uint8Array): void {
     const bound = this.#uploading(port, uploadId)
     if (bound === undefined) return

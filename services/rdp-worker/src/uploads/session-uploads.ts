@@ -1,11 +1,17 @@
 import { randomBytes } from 'node:crypto'
 import { mkdir, rm } from 'node:fs/promises'
 import { join } from 'node:path'
-import { distinctName, safeFileName, type Transfer, type UploadRefusal } from '@rap/data-plane-protocol'
+import {
+  distinctName,
+  refusalOfFile,
+  refusalOfOneMore,
+  safeFileName,
+  type Transfer,
+  type UploadRefusal,
+} from '@rap/data-plane-protocol'
 import type { DriveFile, DriveFiles } from '@rap/rdp'
 import type { Logger } from '@rap/service-kit'
 import type { SessionLimits } from '@rap/session-policy'
-import { refusalOfFile, refusalOfOneMore } from './admission.ts'
 import { UploadError, uploadErrorOf } from './errors.ts'
 import type { OpenFiles } from './open-files.ts'
 import type { Room } from './room.ts'

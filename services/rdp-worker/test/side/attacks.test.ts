@@ -1,7 +1,7 @@
 import { createHash, randomBytes, randomUUID } from 'node:crypto'
 import { readdirSync } from 'node:fs'
 import { join } from 'node:path'
-import { type Channel, DEFAULT_LIMITS } from '@rap/session-policy'
+import { CHANNELS, type Channel, DEFAULT_LIMITS } from '@rap/session-policy'
 import { tempDir, waitFor } from '@rap/testkit'
 import t from 'tap'
 import { encodeChannelMessage } from '../../../../packages/rdp/src/channel-pdu.ts'
@@ -14,14 +14,7 @@ import { startDesktop } from '../desktop.ts'
 import { problem } from '../peer.ts'
 import { type Ordered, TestWorker } from '../worker.ts'
 
-const ALL: Channel[] = [
-  'display',
-  'input',
-  'clipboard_client_to_server',
-  'clipboard_server_to_client',
-  'file_upload',
-  'events',
-]
+const ALL = [...CHANNELS]
 /** The second channel that the relay asks the desktop for. */
 const CLIPRDR = 1021
 

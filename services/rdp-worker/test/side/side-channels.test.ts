@@ -1,6 +1,6 @@
 import { createHash, randomBytes, randomUUID } from 'node:crypto'
 import { encodeChunkHeader, MAX_CHUNK_BYTES, UPLOAD_WINDOW_BYTES } from '@rap/data-plane-protocol'
-import { type Channel, DEFAULT_LIMITS } from '@rap/session-policy'
+import { CHANNELS, type Channel, DEFAULT_LIMITS } from '@rap/session-policy'
 import { waitFor } from '@rap/testkit'
 import t from 'tap'
 import type { DataPlaneClient } from '../client.ts'
@@ -9,14 +9,7 @@ import { type Ordered, TestWorker } from '../worker.ts'
 
 t.setTimeout(240_000)
 
-const ALL: Channel[] = [
-  'display',
-  'input',
-  'clipboard_client_to_server',
-  'clipboard_server_to_client',
-  'file_upload',
-  'events',
-]
+const ALL = [...CHANNELS]
 const SECOND_MS = 20
 
 const worker = await TestWorker.start(t, { times: { pollMs: 50, secondMs: SECOND_MS } })

@@ -1,5 +1,4 @@
-import type { Transfer } from '@rap/client-sdk'
-import { extensionOf, UPLOAD_REFUSALS } from '@rap/client-sdk'
+import { refusalOfFile, refusalOfOneMore, type Transfer, UPLOAD_REFUSALS, type UploadRefusal } from '@rap/client-sdk'
 import type { SessionLimits } from '@rap/session-policy'
 import type { Explanation } from '../../auth/auth.tsx'
 import { sizeText } from './sizes.ts'
@@ -29,22 +28,21 @@ export function localRefusal(
   limits: SessionLimits,
   used: Used,
 ): Explanation | undefined {
-  const { upload_extensions: kinds, upload_file_bytes: most, upload_session_bytes: quota, upload_files: count } = limits
-  if (kinds !== null && !kinds.includes(extensionOf(file.name)))
-    return refusal('ERR_UPLOAD_EXTENSION', `Kinds that may be sent: ${kindsText(kinds)}.`)
-  if (file.size > most) return refusal('ERR_UPLOAD_FILE_TOO_LARGE', `A file may have ${sizeText(most)} at most.`)
-  if (used.files >= count) return refusal('ERR_UPLOAD_TOO_MANY')
-  if (used.bytes + file.size > quota)
-    return refusal('ERR_UPLOAD_QUOTA', `${sizeText(Math.max(0, quota - used.bytes))} are left.`)
-  return undefined
+  const code = refusalOfFile(file, limits) ?? refusalOfOneMore(used, file.size, limits)
+  if (code === undefined) return undefined
+  const { detail, remedy } = UPLOAD_REFUSALS[code]
+  const more = MORE_WORDS[code]?.(limits, used) ?? ''
+  return { title: 'The file was not sent', detail: `${detail} ${more}`.trim(), remedy, code }
+}
+
+/** What the numbers of a policy add to the words of a refusal. */
+const MORE_WORDS: Readonly<Partial<Record<UploadRefusal, (limits: SessionLimits, used: Used) => string>>> = {
+  ERR_UPLOAD_EXTENSION: ({ upload_extensions: kinds }) => `Kinds that may be sent: ${kindsText(kinds ?? [])}.`,
+  ERR_UPLOAD_FILE_TOO_LARGE: ({ upload_file_bytes: most }) => `A file may have ${sizeText(most)} at most.`,
+  ERR_UPLOAD_QUOTA: ({ upload_session_bytes: quota }, { bytes }) => `${sizeText(Math.max(0, quota - bytes))} are left.`,
 }
 
 /** Kinds of files in words. */
 export function kindsText(kinds: readonly string[]): string {
   return kinds.length === 0 ? 'none' : kinds.map(kind => (kind === '' ? 'without an extension' : `.${kind}`)).join(', ')
-}
-
-function refusal(code: keyof typeof UPLOAD_REFUSALS, more = ''): Explanation {
-  const { detail, remedy } = UPLOAD_REFUSALS[code]
-  return { title: 'The file was not sent', detail: `${detail} ${more}`.trim(), remedy, code }
 }

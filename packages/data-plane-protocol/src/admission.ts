@@ -1,5 +1,6 @@
-import { extensionOf, type UploadRefusal } from '@rap/data-plane-protocol'
 import type { SessionLimits } from '@rap/session-policy'
+import { extensionOf } from './file-names.ts'
+import type { UploadRefusal } from './transfers.ts'
 
 /** What a policy judges of one file. */
 export interface Announced {
