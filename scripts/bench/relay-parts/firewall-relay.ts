@@ -6,7 +6,8 @@ import { CHANNEL_INITIAL, CLIENT_CLIPBOARD, CLIPRDR, DRDYNVC, joinRequest, READ_
 import { answerOrders } from './peer.ts'
 import { CLIENT, eachPacket } from './rdp-script.ts'
 
-// Two relays from TLS to TLS in one process, which differ in nothing but this: one has an RdpRelay between its sockets, the other has nothing.
+// Two relays from TLS to TLS in one process, alike to the end of the connection sequence. From then on they differ in nothing but this: one has an
+// RdpRelay between its sockets, the other hands on what it reads without looking.
 
 const POLICY: RelayPolicy = {
   channels: new Set(['display', 'input', 'clipboard_client_to_server', 'clipboard_server_to_client', 'file_upload']),
@@ -32,9 +33,9 @@ answerOrders(async order => {
   if (order.do !== 'relay') throw new Error(`relay knows no order ${order.do}`)
   context = createSecureContext({ cert: order.cert, key: order.key })
   return {
-    on: await listen(socket => withFirewall(socket, { ca: order.ca, port: order.ports.worker }, false)),
-    off: await listen(socket => withoutFirewall(socket, { ca: order.ca, port: order.ports.nginx })),
-    mixed: await listen(socket => withFirewall(socket, { ca: order.ca, port: order.ports.mixed }, true)),
+    on: await listen(socket => relayTo(socket, { ca: order.ca, port: order.ports.worker }, 'on')),
+    off: await listen(socket => relayTo(socket, { ca: order.ca, port: order.ports.off }, 'off')),
+    mixed: await listen(socket => relayTo(socket, { ca: order.ca, port: order.ports.mixed }, 'mixed')),
   }
 })
 
@@ -64,14 +65,8 @@ function forwarder(client: TLSSocket, target: TLSSocket): (bytes: Uint8Array) =>
   }
 }
 
-function withoutFirewall(client: TLSSocket, targets: Targets): void {
-  const target = secured(connect(targets.port, '127.0.0.1'), targets)
-  target.on('data', forwarder(client, target))
-  client.on('data', bytes => target.write(bytes))
-}
-
 /** The client of this relay takes bytes alone: what an RDP client says is said here. */
-async function withFirewall(client: TLSSocket, targets: Targets, isMixed: boolean): Promise<void> {
+async function relayTo(client: TLSSocket, targets: Targets, rules: 'on' | 'off' | 'mixed'): Promise<void> {
   const socket = connect(targets.port, '127.0.0.1')
   // X.224 Connection Request for TLS; the synthetic target answers whatever comes.
   socket.write(Buffer.from('030000130ee000000000000100080001000000', 'hex'))
@@ -108,11 +103,11 @@ async function withFirewall(client: TLSSocket, targets: Targets, isMixed: boolea
       event: () => undefined,
     },
   )
-  target.on('data', bytes => {
+  const untilUp = (bytes: Buffer): void => {
     relay.fromServer(bytes)
-    if (!isUp) converse()
-  })
-  client.on('data', bytes => relay.fromClient(bytes))
+    converse()
+  }
+  target.on('data', untilUp)
   relay.fromClient(CHANNEL_INITIAL)
 
   function converse(): void {
@@ -124,7 +119,10 @@ async function withFirewall(client: TLSSocket, targets: Targets, isMixed: boolea
     }
     if (relay.phase !== 'active') return
     isUp = true
-    if (!isMixed) return
+    target.off('data', untilUp)
+    target.on('data', rules === 'off' ? forward : bytes => relay.fromServer(bytes))
+    client.on('data', rules === 'off' ? bytes => target.write(bytes) : bytes => relay.fromClient(bytes))
+    if (rules !== 'mixed') return
     mixed = relay
     relay.fromClient(CLIENT_CLIPBOARD.capabilities)
     const timer = setInterval(() => relay.fromClient(CLIENT_CLIPBOARD.request), TEXT_EVERY_MS)

@@ -29,6 +29,8 @@ export interface TargetPorts {
   readonly nginx: number
   readonly direct: number
   readonly mixed: number
+  /** The connection sequence, and then the frames of the group `nginx`. */
+  readonly off: number
 }
 
 export interface Counted {

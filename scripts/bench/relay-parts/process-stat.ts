@@ -1,12 +1,15 @@
-import { readFileSync } from 'node:fs'
+import { readdirSync, readFileSync } from 'node:fs'
 
-/** Clock ticks a second of /proc (USER_HZ), which is 100 on every Linux of the last twenty years. */
-const TICKS = 100
-
-/** CPU seconds that a process has used, user and system, all its threads. */
+/**
+ * CPU seconds that a process has used, user and system, all its threads that are alive.
+ *
+ * From schedstat, in nanoseconds: the ticks of /proc/pid/stat, of 10 ms each, are too coarse for a round of few sessions.
+ */
 export function cpuSeconds(pid: number): number {
-  const fields = readFileSync(`/proc/${pid}/stat`, 'latin1').split(') ')[1]?.split(' ') ?? []
-  return (Number(fields[11]) + Number(fields[12])) / TICKS
+  const nanoseconds = readdirSync(`/proc/${pid}/task`).map(thread =>
+    Number(readFileSync(`/proc/${pid}/task/${thread}/schedstat`, 'latin1').split(' ')[0]),
+  )
+  return nanoseconds.reduce((sum, each) => sum + each, 0) / 1e9
 }
 
 /** Resident memory of a process, in MiB. */

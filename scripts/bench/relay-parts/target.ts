@@ -47,6 +47,7 @@ answerOrders(async order => {
         nginx: await listen(socket => add('nginx', secured(socket))),
         direct: await listen(socket => add('direct', secured(socket))),
         mixed: await listen(socket => negotiate('mixed', socket)),
+        off: await listen(socket => negotiate('nginx', socket)),
       }
       return ports
     }
@@ -72,7 +73,7 @@ async function listen(onSocket: (socket: Socket) => void): Promise<number> {
 }
 
 /** X.224, then TLS, then MCS to the end of the connection sequence. */
-function negotiate(group: 'worker' | 'mixed', socket: Socket): void {
+function negotiate(group: Exclude<Group, 'direct'>, socket: Socket): void {
   socket.on('error', () => undefined)
   socket.once('data', () => {
     socket.write(CONNECTION_CONFIRM)
