@@ -21,7 +21,7 @@ export interface ProcessOptions {
   readonly gid?: number
   /** Output that says "ready", or a look from outside. Without it the program is ready once it is started. */
   readonly readyWhen?: RegExp | (() => boolean | Promise<boolean>)
-  /** Milliseconds until a program that is not ready is stopped, default 20 seconds. */
+  /** Milliseconds until a program that is not ready is stopped, default 60 seconds. */
   readonly readyTimeoutMs?: number
   /** Everything the program writes is appended here as well. */
   readonly logFile?: string
@@ -99,7 +99,7 @@ export async function startProcess(options: ProcessOptions): Promise<RunningProc
     exited,
     isRunning: () => ended === undefined,
     log: () => log.text(),
-    async waitForOutput(pattern, timeoutMs = 10_000) {
+    async waitForOutput(pattern, timeoutMs = 30_000) {
       const found = await waitFor(() => log.text().match(pattern) ?? ended, {
         timeoutMs,
         what: `output ${pattern} of ${name}`,
@@ -181,7 +181,7 @@ async function becomeReady(
   try {
     await waitFor(async () => ended() !== undefined || (await isReady()), {
       what: `${running.name} to be ready`,
-      timeoutMs: options.readyTimeoutMs ?? 20_000,
+      timeoutMs: options.readyTimeoutMs ?? 60_000,
     })
   } catch (cause) {
     if (!(cause instanceof TestkitError)) throw cause

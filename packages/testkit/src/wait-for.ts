@@ -2,7 +2,7 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { TestkitError } from './errors.ts'
 
 export interface WaitOptions {
-  /** Milliseconds until the wait is given up, default 10 seconds. */
+  /** Milliseconds until the wait is given up, default 30 seconds: a busy machine is slow, and who gets what it waits for goes on at once. */
   readonly timeoutMs?: number
   /** Milliseconds between two looks, default 25. */
   readonly intervalMs?: number
@@ -19,7 +19,7 @@ type Falsy = false | undefined | null | 0 | ''
  * Throws TestkitError ERR_TESTKIT_TIMEOUT, also when one look hangs past the bound.
  */
 export async function waitFor<T>(condition: () => T | Promise<T>, options: WaitOptions): Promise<Exclude<T, Falsy>> {
-  const timeoutMs = options.timeoutMs ?? 10_000
+  const timeoutMs = options.timeoutMs ?? 30_000
   const deadline = performance.now() + timeoutMs
   let cause: unknown
   for (;;) {

@@ -51,8 +51,8 @@ const SESMAN = '/usr/sbin/xrdp-sesman'
 /** xrdp 0.9 learns the session manager's port from this file, wherever its own configuration is. */
 const SYSTEM_SESMAN_INI = '/etc/xrdp/sesman.ini'
 const DEFAULT_SESMAN_PORT = 3350
-/** How long to wait for another test's server when only one can be there at a time. */
-const TURN_TIMEOUT_MS = 120_000
+/** How long to wait for another test's server when only one can be there at a time: longer than any test has one. */
+const TURN_TIMEOUT_MS = 600_000
 
 export type XrdpAbility =
   /** Without `parallel`, servers take turns: a second one waits until the first is stopped. */

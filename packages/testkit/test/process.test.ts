@@ -23,6 +23,29 @@ t.test('freePort gives ports on which a server can listen, none twice', async t 
   server.close()
 })
 
+t.test('freePort gives no port that another process got, whether or not a server listens there yet', async t => {
+  const program = `
+    import { freePort } from ${JSON.stringify(new URL('../src/index.ts', import.meta.url).href)}
+    const ports = []
+    while (ports.length < 200) ports.push(await freePort())
+    console.log(JSON.stringify(ports))
+    setInterval(() => {}, 60_000)
+  `
+  const other = await startProcess({
+    command: process.execPath,
+    args: ['--input-type=module', '-e', program],
+    readyWhen: /\]\n/,
+  })
+  t.teardown(() => other.stop())
+  const theirs = new Set<number>(JSON.parse(other.log()))
+  const ours = await Promise.all(Array.from({ length: 200 }, () => freePort()))
+  t.equal(theirs.size, 200)
+  t.same(
+    ours.filter(port => theirs.has(port)),
+    [],
+  )
+})
+
 t.test('waitFor', async t => {
   t.test('returns what the condition gave, and looks again after an error', async t => {
     let looks = 0
