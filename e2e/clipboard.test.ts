@@ -3,8 +3,6 @@ import t, { type Test } from 'tap'
 import { startBridge } from './bridge.ts'
 import { XClipboard } from './x-clipboard.ts'
 
-t.setTimeout(240_000)
-
 const able = canStartXrdp()
 if (!able.ok) {
   t.plan(0, able.reason)

@@ -6,8 +6,6 @@ import { CHANNELS, type Channel, POLICIES, type PolicyRow } from './denial/polic
 import type { TargetSession } from './denial/target-session.ts'
 import { World } from './denial/world.ts'
 
-t.setTimeout(240_000)
-
 const world = await World.start({ portalDir: join(import.meta.dirname, '../packages/web-client/dist') })
 t.teardown(() => world.stop())
 await world.policies.organization(CHANNELS)

@@ -10,8 +10,6 @@ import { CHANNELS, type Channel, type PolicyAnswer, type PolicyRow } from './den
 import { beginUses, USES } from './denial/uses.ts'
 import { World } from './denial/world.ts'
 
-t.setTimeout(240_000)
-
 /** From the administrator's request until nothing comes through any more, in milliseconds. */
 const LIMIT_MS = 2000
 

@@ -19,8 +19,6 @@ import { carries } from './denial/target-session.ts'
 import { noDriveHere, onDrive } from './session-shell.ts'
 import { XClipboard } from './x-clipboard.ts'
 
-t.setTimeout(240_000)
-
 const password = 'servers-Pa55'
 const able = canStartXrdp()
 const platform = await startPlatform()

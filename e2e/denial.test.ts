@@ -5,8 +5,6 @@ import { PATHS, type Path, TRANSPORTS, type Transport } from './denial/links.ts'
 import { CHANNELS, DEFAULT_POLICY, POLICIES, type PolicyRow } from './denial/policies.ts'
 import { World } from './denial/world.ts'
 
-t.setTimeout(240_000)
-
 /** A worker reports so many refusals a minute and no more; the table causes hundreds. */
 const world = await World.start({ workers: 4 })
 t.teardown(() => world.stop())

@@ -16,8 +16,6 @@ import t, { type Test } from 'tap'
 import { RdpClient } from './rdp-client.ts'
 import { endless, listDrive, noDriveHere, onDrive, sha256OfEndless, sha256OnDrive } from './session-shell.ts'
 
-t.setTimeout(240_000)
-
 const POLICY = { renderQualityProfile: 'low', clipboardBytes: 1024 } as const
 
 const skip = noDriveHere()

@@ -5,7 +5,6 @@ import t from 'tap'
 import { shownBy } from './smoke/certificates.ts'
 import { type LiveDesktop, newClient, openDesktop } from './smoke/client.ts'
 
-t.setTimeout(280_000)
 const PASSWORD = 'identities-Pa55phrase'
 const SETTLE_MS = 30_000
 

@@ -22,7 +22,6 @@ import postgres from 'postgres'
 import t, { type Test } from 'tap'
 
 // One platform, four places of keys at once, and one password that none of them may ever see.
-t.setTimeout(240_000)
 const TOOL = join(import.meta.dirname, '../services/secret-resolver/src/cli/main.ts')
 const canary = newCanary()
 const scratch = tempDir('rap-e2e-keys-')

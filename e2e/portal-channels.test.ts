@@ -19,7 +19,6 @@ const PORTAL_DIR = join(import.meta.dirname, '../packages/web-client/dist')
 const MIB = 2 ** 20
 const ALL = ['display', 'input', 'clipboard_client_to_server', 'clipboard_server_to_client', 'file_upload', 'events']
 
-t.setTimeout(240_000)
 const ability = canStartXrdp()
 if (!ability.ok) {
   t.pass('skipped', { skip: ability.reason })

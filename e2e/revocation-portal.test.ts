@@ -5,7 +5,6 @@ import t, { type Test } from 'tap'
 const PORTAL_DIR = join(import.meta.dirname, '../packages/web-client/dist')
 const credential = { username: 'svc', password: 'revoked-Pa55' }
 
-t.setTimeout(240_000)
 const shadow = await startShadow({ ...credential, security: 'nla', width: 1024, height: 700 })
 t.teardown(() => shadow.stop())
 const platform = await startPlatform({

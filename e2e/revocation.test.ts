@@ -11,9 +11,6 @@ import { bindDesktop, type Desktop, endSession, openDesktop, typeUntil } from '.
 import { bentToken, stolenSigningKey } from './forge.ts'
 import { newClientKey, type Started, wireBind } from './wire-client.ts'
 
-// Desktops, and every service started anew one by one.
-t.setTimeout(240_000)
-
 const REVOKED = { code: 4005, reason: 'ERR_WORKER_REVOKED' }
 /** What the issue promises, in milliseconds. */
 const PROMISED_MS = 5000

@@ -11,7 +11,6 @@ import { bentToken, stolenSigningKey } from './forge.ts'
 import { directUrl, newClientKey, type Started, wireBind } from './wire-client.ts'
 
 // One platform whose signing keys change all the time, and somebody who has stolen some of them.
-t.setTimeout(240_000)
 const desktop = await startShadow({ username: 'svc', password: 'keys-Pa55', security: 'nla' })
 t.teardown(() => desktop.stop())
 const home = tempDir('rap-e2e-')

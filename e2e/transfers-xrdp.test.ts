@@ -7,7 +7,6 @@ import { endless, listDrive, noDriveHere, onDrive, sha256OfEndless, sha256OnDriv
 const MIB = 2 ** 20
 const skip = noDriveHere()
 const able = canStartXrdp()
-t.setTimeout(240_000)
 
 interface Desk {
   readonly session: Session

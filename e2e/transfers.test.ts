@@ -6,8 +6,6 @@ import { startRecordingTarget } from './denial/recording-target.ts'
 import { RdpClient } from './rdp-client.ts'
 import { endless, noDriveHere, sha256OfEndless, sha256OnDrive } from './session-shell.ts'
 
-t.setTimeout(240_000)
-
 const MIB = 2 ** 20
 const LARGE = 200 * MIB + 17
 const CHANNELS = ['display', 'input', 'file_upload', 'events'] as const

@@ -11,9 +11,6 @@ import { connected, launchBrowser, newCanary, startPlatform, startShadow, target
 import type { Page } from 'playwright-core'
 import t from 'tap'
 
-// A platform that enrols takes its time where much else runs.
-t.setTimeout(240_000)
-
 const PORTAL_DIR = join(import.meta.dirname, '../packages/web-client/dist')
 /** Identities look for what is new this often, so that a rotation takes seconds. */
 const QUICK = { RAP_IDENTITY_POLL_SECONDS: '1' }

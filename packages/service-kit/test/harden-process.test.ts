@@ -9,7 +9,6 @@ import { leakingOptions } from '../src/harden-process.ts'
 const FIXTURE = fileURLToPath(new URL('fixtures/hardened.ts', import.meta.url))
 const SERVICE = fileURLToPath(new URL('fixtures/production.ts', import.meta.url))
 const linux = process.platform === 'linux' ? {} : { skip: 'core files are closed on Linux alone' }
-t.setTimeout(110_000)
 
 async function start(t: Test, args: readonly string[], { cwd = '', shell = '' } = {}) {
   const command = `${shell} exec "$0" "$@"`

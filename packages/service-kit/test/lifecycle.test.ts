@@ -6,7 +6,6 @@ import { request } from 'undici'
 const FIXTURE = fileURLToPath(new URL('fixtures/service.ts', import.meta.url))
 /** Starting Node takes long on a busy machine. */
 const PATIENCE_MS = 30_000
-t.setTimeout(110_000)
 const CANARY = 'hunter2-canary'
 
 async function start(t: Test, env: Record<string, string | undefined> = {}) {

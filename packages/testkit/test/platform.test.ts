@@ -2,9 +2,6 @@ import { readFileSync } from 'node:fs'
 import t from 'tap'
 import { findSecret, newCanary, startPlatform, startShadow, targetOf, tempDir } from '../src/index.ts'
 
-// Three platforms start here one after another, each of them four processes: on a busy machine that is two minutes.
-t.setTimeout(240_000)
-
 const isAlive = (pid: number) => {
   try {
     return process.kill(pid, 0)
