@@ -1,5 +1,6 @@
 import { readBerElement, readBerLength, readBerUnsigned } from '../src/ber.ts'
 import { capabilitySets, withoutChannelCompression } from '../src/capabilities.ts'
+import { ChannelInbox } from '../src/channel-inbox.ts'
 import {
   ChannelReassembler,
   decodeChannelChunk,
@@ -47,7 +48,6 @@ import { readPerLength } from '../src/per.ts'
 import { decodeRdCleanPathAnswer, decodeRdCleanPathRequest, rdCleanPathRequestSize } from '../src/rdcleanpath.ts'
 import { readRdpdrHeader } from '../src/rdpdr/header.ts'
 import { readIoRequest, readIoRequestHeader } from '../src/rdpdr/io-request.ts'
-import { MessageInbox } from '../src/rdpdr/message-inbox.ts'
 import { decodeRdpdrServerMessage } from '../src/rdpdr/server-messages.ts'
 import { decodeSaveSessionInfo, scrubSaveSessionInfo } from '../src/save-session-info.ts'
 import { decodeSecurityHeader } from '../src/security-header.ts'
@@ -111,6 +111,7 @@ function chunked(push: (chunk: ReturnType<typeof decodeChannelChunk>) => void, h
 }
 const CHUNKS = program([], ...encodeChannelMessage(zeros(2000)).map(chunk => [0, chunk] as const))
 const MAX_MESSAGE_BYTES = 4096
+const HEAD_BYTES = 64
 
 /**
  * Everything in this package that takes bytes of a stranger, under the name of its function or class; what stands behind a slash tells
@@ -255,9 +256,20 @@ export const DECODERS: Readonly<Record<string, FuzzTarget>> = {
       MAX_MESSAGE_BYTES,
     )(bytes)
   }, CHUNKS),
-  MessageInbox: {
+  ChannelInbox: {
     run: bytes => {
-      const inbox = new MessageInbox(MAX_MESSAGE_BYTES)
+      const inbox = new ChannelInbox(
+        {
+          room: () => MAX_MESSAGE_BYTES,
+          whole: message => {
+            if (message.length > MAX_MESSAGE_BYTES) throw new Error(`gives ${message.length} bytes`)
+          },
+          lost: head => {
+            if (head.length > HEAD_BYTES) throw new Error(`a head of ${head.length} bytes`)
+          },
+        },
+        HEAD_BYTES,
+      )
       chunked(
         chunk => inbox.push(chunk),
         () => inbox.bufferedBytes,

@@ -75,8 +75,10 @@ export function encodeChannelMessage(message: Uint8Array, flags = 0): Uint8Array
 }
 
 /**
- * Joins the chunks of one channel and one direction into messages.
+ * Joins the chunks of one channel and one direction into messages, where chunks that do not fit end the relay.
  *
+ * `ChannelInbox` is its counterpart for channels that go on. They stay two: here the first wrong byte is an error with facts, there it is skipped, and
+ * a joiner that does both would decide it anew at each step.
  * INVARIANT: never holds more than `maxBytes`, whatever lengths the headers claim.
  * Throws WireError: INVALID_FIELD (chunks that contradict one another), TOO_LARGE, REFUSED (compressed).
  */

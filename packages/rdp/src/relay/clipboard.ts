@@ -1,3 +1,4 @@
+import { ChannelInbox, type InboxReader } from '../channel-inbox.ts'
 import type { ChannelChunk } from '../channel-pdu.ts'
 import { CB_GENERAL, decodeClipboardCapabilities, encodeClipboardCapabilities } from '../cliprdr/capabilities.ts'
 import { CF, decodeFormatIds, encodeFormatList, mayHaveShortNames } from '../cliprdr/format-list.ts'
@@ -18,7 +19,6 @@ import {
 } from '../cliprdr/pdu.ts'
 import { replaceLoneSurrogates, unicodeTextBytes } from '../cliprdr/unicode-text.ts'
 import { WireError } from '../errors.ts'
-import { ClipboardAssembly, type ClipboardMessages } from './clipboard-assembly.ts'
 import type { RelayDirection, WithheldCode } from './types.ts'
 
 /** Where a clipboard writes; messages are whole, the port cuts and wraps them. */
@@ -46,17 +46,21 @@ const MAX_LIST_BYTES = 65_536
 const MAX_CAPABILITIES_BYTES = 1024
 const MAX_SMALL_BYTES = 64
 const TERMINATOR_BYTES = 2
+/** Bytes of msgType, by which it is decided whether a message is kept. */
+const TYPE_BYTES = 2
 /** CB_CAPS_VERSION_2, the newest there is. */
 const MAX_VERSION = 2
 
 /** Formats that stand beside every text and say nothing more than it. */
 const TEXT_FORMATS: ReadonlySet<number> = new Set(Object.values(CF))
 
+const LOST_CODES = { broken: 'ERR_CLIPBOARD_MALFORMED', too_large: 'ERR_CLIPBOARD_TOO_LARGE' } as const
+
 /** One side, its clipboard, and what the other side knows of it. */
 class Side {
   /** The way that texts of this side take. */
   readonly direction: RelayDirection
-  readonly assembly: ClipboardAssembly
+  readonly inbox: ChannelInbox
   longNames = false
   /** Its last list had CF_UNICODETEXT. */
   offers = false
@@ -69,9 +73,9 @@ class Side {
   /** A list has come since the other side asked. */
   renewed = false
 
-  constructor(direction: RelayDirection, messages: (side: Side) => ClipboardMessages) {
+  constructor(direction: RelayDirection, reader: (side: Side) => InboxReader) {
     this.direction = direction
-    this.assembly = new ClipboardAssembly(messages(this))
+    this.inbox = new ChannelInbox(reader(this), TYPE_BYTES)
   }
 
   restart(): void {
@@ -148,54 +152,56 @@ export class Clipboard {
   constructor(port: ClipboardPort, policy: ClipboardPolicy) {
     this.#port = port
     this.#policy = policy
-    const messages = (side: Side): ClipboardMessages => ({
-      room: msgType => this.#room(side, msgType),
-      whole: (msgType, message) => this.#whole(side, msgType, message),
-      lost: (msgType, code) => this.#lost(side, msgType, code),
+    const reader = (side: Side): InboxReader => ({
+      room: head => this.#room(side, head),
+      whole: message => this.#whole(side, message),
+      lost: (head, because) => this.#lost(side, head, LOST_CODES[because]),
     })
-    this.#client = new Side('client_to_server', messages)
-    this.#server = new Side('server_to_client', messages)
+    this.#client = new Side('client_to_server', reader)
+    this.#server = new Side('server_to_client', reader)
   }
 
   get bufferedBytes(): number {
-    return this.#client.assembly.bufferedBytes + this.#server.assembly.bufferedBytes
+    return this.#client.inbox.bufferedBytes + this.#server.inbox.bufferedBytes
   }
 
   /** Never throws: what is malformed is dropped and told by `withheld`. */
   fromClient(chunk: ChannelChunk): void {
-    this.#client.assembly.push(chunk)
+    this.#client.inbox.push(chunk)
   }
 
   /** As `fromClient`. */
   fromServer(chunk: ChannelChunk): void {
-    this.#server.assembly.push(chunk)
+    this.#server.inbox.push(chunk)
   }
 
   /** Takes effect on what is under way: a text that is not allowed any more is answered with a failure when it ends. */
   setPolicy(policy: ClipboardPolicy): void {
     this.#policy = policy
-    this.#client.assembly.shrink()
-    this.#server.assembly.shrink()
+    this.#client.inbox.shrink()
+    this.#server.inbox.shrink()
   }
 
-  #room(from: Side, msgType: number): number {
+  #room(from: Side, head: Uint8Array): number {
+    const msgType = msgTypeOf(head)
     const expected = msgType === CB.FORMAT_DATA_RESPONSE && from.asked && this.#allows(from)
     if (expected) return CLIPRDR_HEADER_BYTES + this.#policy.maxBytes + TEXT_SLACK_BYTES
     return Clipboard.#rules[msgType]?.room ?? 0
   }
 
-  #whole(from: Side, msgType: number, message: Uint8Array): void {
+  #whole(from: Side, message: Uint8Array): void {
     try {
-      Clipboard.#rules[msgType]?.take?.(this, from, decodeCliprdrPdu(message))
+      const pdu = decodeCliprdrPdu(message)
+      Clipboard.#rules[pdu.msgType]?.take?.(this, from, pdu)
     } catch (error) {
       if (!(error instanceof WireError)) throw error
-      this.#lost(from, msgType, 'ERR_CLIPBOARD_MALFORMED')
+      this.#lost(from, message, 'ERR_CLIPBOARD_MALFORMED')
     }
   }
 
   /** A message that was not read: whoever waits for an answer to it, or for itself, gets a failure. */
-  #lost(from: Side, msgType: number | undefined, code: WithheldCode): void {
-    const lost = msgType === undefined ? undefined : Clipboard.#rules[msgType]?.lost
+  #lost(from: Side, head: Uint8Array, code: WithheldCode): void {
+    const lost = Clipboard.#rules[msgTypeOf(head)]?.lost
     if (lost === undefined) this.#withhold(from, 'ERR_CLIPBOARD_MALFORMED')
     else lost(this, from, code)
   }
@@ -348,4 +354,9 @@ export class Clipboard {
     if (to === this.#client) this.#port.toClient(message)
     else this.#port.toServer(message)
   }
+}
+
+/** 0, which no message has, where its type is not there yet. */
+function msgTypeOf(head: Uint8Array): number {
+  return head.length < TYPE_BYTES ? 0 : new DataView(head.buffer, head.byteOffset).getUint16(0, true)
 }

@@ -4,14 +4,18 @@ import { Clipboard, type ClipboardPolicy } from './clipboard.ts'
 import type { RelayState } from './state.ts'
 import type { RelayDirection, RelayPolicy } from './types.ts'
 
-/** The MCS user of the server, as [MS-RDPBCGR] §4 shows it; used until the server has shown its own. */
+/**
+ * The MCS user of a Windows server, as [MS-RDPBCGR] §4 shows it. A number that the target chooses anew with each PDU would be a way to the client
+ * that no policy covers.
+ */
 const SERVER_USER = 1002
 
 /** The cliprdr channel between client and target, with `Clipboard` in its middle. */
 export class CliprdrChannel {
   readonly #state: RelayState
   readonly #clipboard: Clipboard
-  #place: ChannelPlace = { initiator: SERVER_USER, channelId: 0, showsProtocol: false }
+  /** The channel as the target calls it. */
+  #place: Omit<ChannelPlace, 'initiator'> = { channelId: 0, showsProtocol: false }
 
   constructor(state: RelayState) {
     this.#state = state
@@ -19,7 +23,8 @@ export class CliprdrChannel {
     this.#clipboard = new Clipboard(
       {
         toClient: message => {
-          const place = { ...this.#place, channelId: state.clientIds.called(this.#place.channelId) }
+          const channelId = state.clientIds.called(this.#place.channelId)
+          const place = { ...this.#place, initiator: SERVER_USER, channelId }
           state.toClient(encodeChannelPackets('send_data_indication', place, message))
         },
         toServer: message =>
@@ -28,7 +33,6 @@ export class CliprdrChannel {
           ),
         withheld: (direction, code) => state.withhold('cliprdr', direction, code),
         passed: (direction, bytes) => {
-          state.activity++
           if (direction === 'client_to_server') {
             counters.clipboardToServer++
             counters.clipboardToServerBytes += bytes
@@ -46,12 +50,11 @@ export class CliprdrChannel {
     return this.#clipboard.bufferedBytes
   }
 
-  push(direction: RelayDirection, { initiator, channelId, userData, showsProtocol }: ChannelPacket): void {
-    const fromServer = direction === 'server_to_client'
-    this.#place = { initiator: fromServer ? initiator : this.#place.initiator, channelId, showsProtocol }
+  push(direction: RelayDirection, { channelId, userData, showsProtocol }: ChannelPacket): void {
+    this.#place = { channelId, showsProtocol }
     const chunk = tryDecodeChannelChunk(userData)
     if (chunk === undefined) this.#state.withhold('cliprdr', direction, 'ERR_CLIPBOARD_MALFORMED')
-    else if (fromServer) this.#clipboard.fromServer(chunk)
+    else if (direction === 'server_to_client') this.#clipboard.fromServer(chunk)
     else this.#clipboard.fromClient(chunk)
   }
 

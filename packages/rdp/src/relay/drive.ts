@@ -1,9 +1,9 @@
+import { ChannelInbox } from '../channel-inbox.ts'
 import type { ChannelChunk } from '../channel-pdu.ts'
 import { WireError } from '../errors.ts'
 import { ClientSequence } from '../rdpdr/client-sequence.ts'
 import { encodeBufferCompletion, encodeCreateCompletion, encodeEmptyCompletion } from '../rdpdr/io-completion.ts'
 import { type IoRequest, type IoRequestHeader, IRP_MJ, readIoRequest } from '../rdpdr/io-request.ts'
-import { MessageInbox } from '../rdpdr/message-inbox.ts'
 import { NT_STATUS } from '../rdpdr/nt-status.ts'
 import { type PendingRead, ReadQueue } from '../rdpdr/read-queue.ts'
 import { decodeRdpdrServerMessage, type RdpdrServerMessage } from '../rdpdr/server-messages.ts'
@@ -29,6 +29,8 @@ export const DRIVE_NAME = 'RAP_Transfers'
 const DEVICE_ID = 1
 /** 64 KiB bounds one message of the target. Only a write, which is refused in any case, is longer. */
 const MAX_MESSAGE_BYTES = 65_536
+/** Enough of a longer message to answer it: the header of a request is 24 bytes. */
+const HEAD_BYTES = 64
 /** 1 MiB bounds one read, and with it what is held; a longer one is answered in part. */
 const MAX_READ_BYTES = 1_048_576
 /** Requests that wait: for their turn, for a read, for a change. */
@@ -65,7 +67,14 @@ export class Drive {
   readonly #files: DriveFiles
   readonly #sequence: ClientSequence
   readonly #volume: Volume
-  readonly #inbox = new MessageInbox(MAX_MESSAGE_BYTES)
+  readonly #inbox = new ChannelInbox(
+    {
+      room: () => MAX_MESSAGE_BYTES,
+      whole: message => this.#message(message),
+      lost: (head, because) => (because === 'broken' ? this.#malformed() : this.#oversized(head)),
+    },
+    HEAD_BYTES,
+  )
   #isClosed = false
 
   /** Requests that came while the way was not clear, in order. */
@@ -89,10 +98,7 @@ export class Drive {
   }
 
   fromServer(chunk: ChannelChunk): void {
-    const { message, oversizedHead, isBroken } = this.#inbox.push(chunk)
-    if (isBroken) this.#malformed()
-    if (message !== undefined) this.#message(message)
-    else if (oversizedHead !== undefined) this.#oversized(oversizedHead)
+    this.#inbox.push(chunk)
   }
 
   /** The list of files changed: those who watch the directory are told to look again. */

@@ -72,7 +72,7 @@ export class RdpRelay {
     this.#push(this.#serverLane, chunk)
   }
 
-  /** Grows with everything that a person does: input, forwarded or not, and clipboard texts. */
+  /** Grows with everything that a person does: input, forwarded or not. Programs fetch clipboard texts by themselves. */
   get activity(): number {
     return this.#state.activity
   }

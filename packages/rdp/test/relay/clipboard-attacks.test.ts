@@ -12,6 +12,7 @@ import {
   noText,
   ready,
   request,
+  TYPE_BYTES,
   text,
   textList,
 } from './clipboard-harness.ts'
@@ -89,7 +90,7 @@ t.test('a text that nobody waits for is not held', async t => {
   const [first] = chunksOf(text('x'.repeat(1500)), 1600)
   if (first === undefined) throw new Error('no chunk')
   it.clipboard.fromServer(first)
-  t.equal(it.clipboard.bufferedBytes, 0)
+  t.equal(it.clipboard.bufferedBytes, TYPE_BYTES)
 })
 
 t.test('a type is known by both its bytes, however they are cut', async t => {
@@ -120,7 +121,7 @@ t.test('a bomb is let go of without being held, and who waits hears that there i
   data.set(response(hex('')))
   it.clipboard.fromServer({ length, flags: FIRST, data })
   for (let chunk = 0; chunk < 5000; chunk++) it.clipboard.fromServer({ length, flags: 0, data })
-  t.equal(it.clipboard.bufferedBytes, 0)
+  t.equal(it.clipboard.bufferedBytes, TYPE_BYTES)
   t.same(it.take(), [], 'to its end')
   it.clipboard.fromServer({ length, flags: LAST, data })
   t.same(it.take(), ['server_to_client ERR_CLIPBOARD_MALFORMED', 'client: no text'], 'it was shorter than it said')
@@ -144,13 +145,29 @@ t.test('dataLen of four gigabytes in a small message is refused', async t => {
   t.same(it.server(request()), ['server: no text'], 'and offers nothing')
 })
 
+t.test('a claim makes nobody hold or zero memory: what is held is at most twice what came', async t => {
+  const MAX_BYTES = 16 * 2 ** 20
+  const it = waiting(MAX_BYTES)
+  const claim = (msgType: number, length: number) => {
+    it.clipboard.fromServer({ length, flags: FIRST, data: Uint8Array.of(msgType, 0) })
+    t.ok(it.clipboard.bufferedBytes <= 4, `${it.clipboard.bufferedBytes} bytes for a claim of ${length}`)
+  }
+  claim(CB.FORMAT_DATA_RESPONSE, MAX_BYTES)
+  claim(CB.FORMAT_LIST, 65_536)
+  it.client(request())
+  claim(CB.FORMAT_DATA_RESPONSE, MAX_BYTES)
+  it.clipboard.fromServer({ length: MAX_BYTES, flags: 0, data: new Uint8Array(1598) })
+  t.ok(it.clipboard.bufferedBytes <= 3200)
+  t.ok(copies(it))
+})
+
 t.test('a list without measure is refused and not held', async t => {
   const it = new ClipboardHarness().offered()
   const many = list([13, ''], ...Array.from({ length: 10_000 }, (_, index) => [0xc000 + index, 'f'] as const))
   const [first, ...rest] = chunksOf(many)
   if (first === undefined) throw new Error('no chunk')
   it.clipboard.fromServer(first)
-  t.equal(it.clipboard.bufferedBytes, 0)
+  t.equal(it.clipboard.bufferedBytes, TYPE_BYTES)
   for (const chunk of rest) it.clipboard.fromServer(chunk)
   t.same(it.take(), ['server_to_client ERR_CLIPBOARD_TOO_LARGE', 'server: list failed'])
   t.same(it.client(request()), ['client: no text'], 'what it offered before is void')

@@ -11,6 +11,9 @@ export const BOTH_WAYS: ClipboardPolicy = { clientToServer: true, serverToClient
 export const LONG = CB_GENERAL.USE_LONG_FORMAT_NAMES
 export const ALL_FLAGS = Object.values(CB_GENERAL).reduce((all, flag) => all | flag, 0)
 
+/** What is kept of a message that is not kept. */
+export const TYPE_BYTES = 2
+
 /** A message of either side, as bytes. */
 export function message(msgType: number, data: Uint8Array = new Uint8Array(0), msgFlags = 0): Uint8Array {
   return encodeCliprdrPdu({ msgType, msgFlags, data })
