@@ -135,7 +135,7 @@ t.test('a native client and xrdp copy and paste, as far as the policy goes', asy
   await t.test('a direction that is taken away ends under the open session, and then the other one', async t => {
     const inForce = (...channels: readonly string[]) => {
       const line = `"channels":${JSON.stringify(['display', 'input', ...channels])}`
-      return waitFor(() => platform.workers[0]?.log().includes(line), { what: line, timeoutMs: 5_000 })
+      return waitFor(() => platform.workers[0]?.log().includes(line), { what: line })
     }
     await desktop.copy('before')
     await arrives(own, 'before', 'the text at the client')

@@ -11,7 +11,7 @@ export function run(
   args: readonly string[],
   options: { input?: string; timeoutMs?: number } = {},
 ): Promise<Ran> {
-  const { input = '', timeoutMs = 10_000 } = options
+  const { input = '', timeoutMs = 60_000 } = options
   return new Promise((resolve, reject) => {
     const child = spawn(program, args, { stdio: 'pipe', timeout: timeoutMs })
     let output = ''
@@ -40,7 +40,7 @@ export function suiteOf({ output }: Ran): string | undefined {
 
 /** The status of an answer to curl, or 0 where there was none; and curl's own exit code. */
 export async function curl(args: readonly string[]): Promise<{ code: number | null; status: number; output: string }> {
-  const { code, output } = await run('curl', ['-sS', '-i', '--max-time', '8', ...args])
+  const { code, output } = await run('curl', ['-sS', '-i', '--max-time', '50', ...args])
   const [, status] = /^HTTP\/[\d.]+ (\d{3})/m.exec(output) ?? []
   return { code, status: Number(status ?? 0), output }
 }

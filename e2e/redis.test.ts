@@ -36,6 +36,15 @@ function start(): Promise<{ status: number; body: Started & { code?: string } }>
   return api.send('POST', '/v1/sessions', { body: { resource_id: resourceId, dpop_jkt: key.jkt } })
 }
 
+/** A session on the other worker than the live desktop's, so that it can be restarted. A heartbeat may be behind: then it is tried again. */
+async function startBeside(): Promise<Started> {
+  for (;;) {
+    const { body } = await start()
+    if (body.attachment.worker_id !== live.started.attachment.worker_id) return body
+    await endSession(platform, body)
+  }
+}
+
 /** The assignment that the control plane wrote last for this session, as it lies in Redis. */
 async function assignmentOf({ session, attachment }: Started): Promise<string> {
   const entries = await redis.xrevrange(streamOf(attachment.worker_id), '+', '-', 'COUNT', 50)
@@ -136,14 +145,13 @@ t.test('an assignment that the control plane did not sign, for this worker, now,
 })
 
 t.test('an assignment that is written again opens nothing again, not even after its worker was restarted', async t => {
-  const { body: started } = await start()
+  const started = await startBeside()
   const real = await assignmentOf(started)
   const worker = workers.find(({ id }) => id === started.attachment.worker_id)
   const before = refusals().get('ERR_ASSIGNMENT_REPEATED') ?? 0
   const accessed = await resolves()
   for (let index = 0; index < 5; index++) await redis.xadd(streamOf(worker?.id ?? ''), '*', 'assignment', real)
   await waitFor(() => (refusals().get('ERR_ASSIGNMENT_REPEATED') ?? 0) >= before + 5, { what: 'the refusals' })
-  t.not(worker?.id, live.started.attachment.worker_id, 'the less loaded worker was chosen')
   await worker?.restart()
   await redis.xadd(streamOf(worker?.id ?? ''), '*', 'assignment', real)
   const denied = /"target_failed".*ERR_TARGET_CREDENTIALS_DENIED/

@@ -68,6 +68,10 @@ t.test('a wrong credential is rolled back, and the next session signs in with th
 t.test(
   'a session signs in after the master key was rotated, everything re-wrapped, and the old key retired',
   async t => {
+    await waitFor(
+      async () => (await rap.masterKeys.list()).items.some(key => key.source === 'next' && key.missing_on.length === 0),
+      { what: 'the next key on every resolver' },
+    )
     t.same(await rap.masterKeys.rotate('next'), { previous_key_id: 'local-1', active_key_id: 'next' })
     await t.rejects(rap.masterKeys.retire('local-1'), { code: 'ERR_MASTER_KEY_IN_USE' })
     const { id } = await rap.rewraps.start()

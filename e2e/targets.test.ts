@@ -30,7 +30,7 @@ t.test('a server of TLS 1.2 takes a password of 255 units, with marks of every k
   const { id } = await platform.addTarget(targetOf(shadow, { name: 'nla', credential, security: 'nla' }))
   const desktop = await openDesktop(platform, { resourceId: id })
   await typeUntil(desktop, 'touch typed', () => existsSync(join(shadow.home, 'typed')), { what: 'what was typed' })
-  t.ok(desktop.client.updates.fastPath > 0)
+  await waitFor(() => desktop.client.updates.fastPath > 0, { what: 'a picture' })
   await endSession(platform, desktop.started)
 
   const bridge = await startBridge(platform, id)
@@ -70,7 +70,7 @@ t.test(
       what: 'what was typed',
       timeoutMs: 30_000,
     })
-    t.ok(desktop.client.updates.slowPath > 0)
+    await waitFor(() => desktop.client.updates.slowPath > 0, { what: 'a picture' })
     t.equal(desktop.client.updates.fastPath, 0)
     await endSession(platform, desktop.started)
   },

@@ -148,6 +148,7 @@ t.test('a cancelled upload is gone on the worker, and so is its part of the quot
   const session = await quietSession(t)
   await rap.policies.resource(session.record.resource_id).put({ limits: { upload_session_bytes: 70 * MIB } })
   const transfers = await session.transfers()
+  await waitFor(() => transfers.policy?.limits.upload_session_bytes === 70 * MIB, { what: 'the new limit' })
   const given = new AbortController()
   const { uploading, begun } = endlessUpload(transfers, 'cancelled.bin', given.signal)
   await begun
@@ -187,7 +188,7 @@ t.test('a policy that takes uploads away ends what is under way within two secon
   t.match(await policy.put({ channels: ['display', 'input', 'events'] }), { sessions_changed: 1 })
   await refused
   t.ok(performance.now() - since < 4000, `${performance.now() - since} ms on a busy machine`)
-  t.match(transfers.policy?.channels, ['display', 'input', 'events'])
+  await waitFor(() => transfers.policy?.channels.join() === 'display,input,events', { what: 'the new policy' })
   await t.rejects(transfers.upload(file('late.bin', 1)), { code: 'ERR_UPLOAD_NOT_ALLOWED' })
 })
 

@@ -160,5 +160,6 @@ async function enrol(page: Page, name: string): Promise<string> {
   await shown.waitFor()
   const token = (await shown.textContent()) ?? ''
   await page.getByRole('button', { name: 'Done' }).click()
+  await shown.waitFor({ state: 'detached' })
   return token
 }
