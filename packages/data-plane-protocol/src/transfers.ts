@@ -194,6 +194,10 @@ export const UPLOAD_REFUSALS = {
     detail: 'What arrived is not what was sent.',
     remedy: 'Send the file again; it may have changed meanwhile.',
   },
+  ERR_UPLOAD_DAMAGED: {
+    detail: 'Somebody has changed this file on the disk of the worker, and it was taken away.',
+    remedy: 'Tell your administrator, and send the file again.',
+  },
   ERR_UPLOAD_CANCELLED: { detail: 'The upload was cancelled.', remedy: undefined },
   ERR_UPLOAD_FAILED: { detail: 'The worker could not keep the file.', remedy: 'Try again.' },
 } as const satisfies Record<string, { detail: string; remedy: string | undefined }>

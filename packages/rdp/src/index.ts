@@ -29,6 +29,7 @@ export { RdpRelay, type RelayCounters } from './relay/relay.ts'
 export type {
   DriveFile,
   DriveFiles,
+  ReadResult,
   RelayCredentials,
   RelayDirection,
   RelayEvent,

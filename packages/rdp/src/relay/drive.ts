@@ -8,7 +8,7 @@ import { NT_STATUS } from '../rdpdr/nt-status.ts'
 import { type PendingRead, ReadQueue } from '../rdpdr/read-queue.ts'
 import { decodeRdpdrServerMessage, type RdpdrServerMessage } from '../rdpdr/server-messages.ts'
 import { type QueryResult, Volume } from '../rdpdr/volume.ts'
-import type { DriveFiles, RelayDirection, WithheldCode } from './types.ts'
+import type { DriveFiles, ReadResult, RelayDirection, WithheldCode } from './types.ts'
 
 /** Where a drive writes. Called from within its methods, and from within `done` of a read. */
 export interface DrivePort {
@@ -257,22 +257,25 @@ export class Drive {
         const reading: Reading = { header, length: plan.length, passes: 0 }
         this.#reading = reading
         this.#isFileBusy = true
-        this.#files.read(plan.file, plan.offset, plan.length, bytes => this.#hasRead(reading, bytes))
+        this.#files.read(plan.file, plan.offset, plan.length, result => this.#hasRead(reading, result))
       }
     }
   }
 
-  #hasRead(reading: Reading, bytes: Uint8Array | undefined): void {
+  #hasRead(reading: Reading, result: ReadResult): void {
     if (reading.isBack) return
     reading.isBack = true
     this.#isFileBusy = false
     // Otherwise it was cancelled in the meantime, and is answered.
     if (this.#reading === reading) {
-      reading.passes = bytes?.length === reading.length ? reading.length : 0
-      reading.answer =
-        bytes !== undefined && reading.passes > 0
-          ? encodeBufferCompletion(reading.header, bytes)
-          : encodeEmptyCompletion(reading.header, NT_STATUS.UNEXPECTED_IO_ERROR)
+      const isWhole = typeof result !== 'string' && result.length === reading.length
+      reading.passes = isWhole ? reading.length : 0
+      reading.answer = isWhole
+        ? encodeBufferCompletion(reading.header, result)
+        : encodeEmptyCompletion(
+            reading.header,
+            result === 'damaged' ? NT_STATUS.CRC_ERROR : NT_STATUS.UNEXPECTED_IO_ERROR,
+          )
       this.#sendAnswer()
     }
     this.#readOn()

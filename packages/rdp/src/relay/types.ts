@@ -35,15 +35,17 @@ export interface DriveFile {
   readonly modifiedAt: number
 }
 
+/** The bytes of a read, or why there are none: `damaged` where they are not those of the upload any more. */
+export type ReadResult = Uint8Array | 'damaged' | 'failed'
+
 /** What stands behind the drive RAP_Transfers: this session's finished uploads and nothing else. */
 export interface DriveFiles {
   /** As they are now; the same array for as long as nothing changes. */
   list(): readonly DriveFile[]
   /**
-   * Reads `length` bytes at `offset`, both inside the file. `done` is called once, now or later, with the bytes, or with undefined where they
-   * cannot be had. INVARIANT: the relay has one read under way at most.
+   * Reads `length` bytes at `offset`, both inside the file. `done` is called once, now or later. INVARIANT: the relay has one read under way at most.
    */
-  read(file: DriveFile, offset: number, length: number, done: (bytes: Uint8Array | undefined) => void): void
+  read(file: DriveFile, offset: number, length: number, done: (result: ReadResult) => void): void
 }
 
 /** Protocol numbers are those of [MS-RDPBCGR] §2.2.1.1.1: SSL 1, HYBRID 2, RDSTLS 4, HYBRID_EX 8. */

@@ -9,7 +9,7 @@ const file = (id: string, name: string, size = 1, modifiedAt = 1): DriveFile => 
 /** Files that may change, and a clock that is set. */
 function held(list: readonly DriveFile[]) {
   const state = { list, now: 0 }
-  const index = new FileIndex({ list: () => state.list, read: (_f, _o, _l, done) => done(undefined) }, () => state.now)
+  const index = new FileIndex({ list: () => state.list, read: (_f, _o, _l, done) => done('failed') }, () => state.now)
   return { state, index }
 }
 

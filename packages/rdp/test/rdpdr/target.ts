@@ -2,7 +2,7 @@ import { CHANNEL_FLAG, type ChannelChunk } from '../../src/channel-pdu.ts'
 import { Reader, Writer } from '../../src/cursor.ts'
 import { IRP_MJ } from '../../src/rdpdr/io-request.ts'
 import { Drive } from '../../src/relay/drive.ts'
-import type { DriveFile, DriveFiles } from '../../src/relay/types.ts'
+import type { DriveFile, DriveFiles, ReadResult } from '../../src/relay/types.ts'
 import { utf16 } from '../../src/utf16.ts'
 import { concat, hex } from '../helper.ts'
 
@@ -61,9 +61,9 @@ export class MemoryFiles implements DriveFiles {
     return this.files
   }
 
-  read(file: DriveFile, offset: number, length: number, done: (bytes: Uint8Array | undefined) => void): void {
+  read(file: DriveFile, offset: number, length: number, done: (result: ReadResult) => void): void {
     this.asked.push([file.id, offset, length])
-    const answer = () => done(this.#contents.get(file.id)?.subarray(offset, offset + length))
+    const answer = () => done(this.#contents.get(file.id)?.subarray(offset, offset + length) ?? 'failed')
     if (this.isPrompt) answer()
     else this.reads.push(answer)
   }

@@ -2,6 +2,7 @@ import t from 'tap'
 import { Reader, Writer } from '../../src/cursor.ts'
 import { IRP_MJ } from '../../src/rdpdr/io-request.ts'
 import { NT_STATUS } from '../../src/rdpdr/nt-status.ts'
+import type { ReadResult } from '../../src/relay/types.ts'
 import { utf16 } from '../../src/utf16.ts'
 import { changed, concat, contains, hex } from '../helper.ts'
 import {
@@ -278,14 +279,22 @@ t.test('a read that fails, is short or comes twice is answered once', async t =>
   const files = two()
   const target = new Target(files).mount()
   const id = target.open('\\notes.txt')
-  const answers: ((bytes: Uint8Array | undefined) => void)[] = []
+  const answers: ((result: ReadResult) => void)[] = []
   files.read = (_file, _offset, _length, done) => answers.push(done)
-  for (const bytes of [undefined, content(3), content(5), new Uint8Array()]) {
+  const { UNEXPECTED_IO_ERROR, CRC_ERROR } = NT_STATUS
+  const cases: [ReadResult, number][] = [
+    ['failed', UNEXPECTED_IO_ERROR],
+    [content(3), UNEXPECTED_IO_ERROR],
+    [content(5), UNEXPECTED_IO_ERROR],
+    [new Uint8Array(), UNEXPECTED_IO_ERROR],
+    ['damaged', CRC_ERROR],
+  ]
+  for (const [result, status] of cases) {
     const completionId = target.read(id, 0, 4)
     const done = answers.shift()!
-    done(bytes)
+    done(result)
     done(content(4))
-    t.match(target.completions(), [{ completionId, status: NT_STATUS.UNEXPECTED_IO_ERROR, body: new Uint8Array(4) }])
+    t.match(target.completions(), [{ completionId, status, body: new Uint8Array(4) }])
   }
   target.read(id, 0, 4)
   answers.shift()!(content(4))

@@ -31,7 +31,7 @@ import {
 const CLIPRDR = 1006
 const RDPDR = 1011
 const RDPSND = 1012
-const EMPTY_DRIVE: DriveFiles = { list: () => [], read: (_file, _offset, _length, done) => done(undefined) }
+const EMPTY_DRIVE: DriveFiles = { list: () => [], read: (_file, _offset, _length, done) => done('failed') }
 const MONITOR_READY = hex('01 00 00 00 00 00 00 00')
 
 /** The channels that the target was asked for. */

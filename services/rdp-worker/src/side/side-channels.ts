@@ -73,7 +73,7 @@ interface Piece {
 export class SideChannels {
   readonly #options: SideChannelsOptions
   readonly #ports = new Map<SidePort, Bound>()
-  readonly #stopListening: () => void
+  readonly #stopListening: readonly (() => void)[]
   #policy: RuntimePolicy
   #mounted = false
   #telling: NodeJS.Timeout | undefined
@@ -82,7 +82,10 @@ export class SideChannels {
   constructor(options: SideChannelsOptions) {
     this.#options = options
     this.#policy = options.policy
-    this.#stopListening = options.uploads.onChange(() => this.#tellTransfersSoon())
+    this.#stopListening = [
+      options.uploads.onChange(() => this.#tellTransfersSoon()),
+      options.uploads.onDamaged(uploadId => this.#damaged(uploadId)),
+    ]
   }
 
   /**
@@ -116,7 +119,7 @@ export class SideChannels {
 
   /** The attachment is over. */
   close(): void {
-    this.#stopListening()
+    for (const stop of this.#stopListening) stop()
     clearTimeout(this.#telling)
     this.#ports.clear()
   }
@@ -255,6 +258,13 @@ export class SideChannels {
 
   #transfers(): SideMessage {
     return { type: 'transfers', drive_mounted: this.#mounted, items: this.#options.uploads.transfers() }
+  /** A file that was ready is no more: the one refusal that nobody has asked for. */
+  #damaged(uploadId: string): void {
+    const code = 'ERR_UPLOAD_DAMAGED'
+    for (const [port, { channels }] of this.#ports) if (channels.has('file_upload')) port.send(refusal(uploadId, code))
+    this.#options.onUpload({ code, size: 0 })
+  }
+
   }
 
   #policyMessage(): SideMessage {

@@ -9,7 +9,7 @@ import {
   type Transfer,
   type UploadRefusal,
 } from '@rap/data-plane-protocol'
-import type { DriveFile, DriveFiles } from '@rap/rdp'
+import type { DriveFile, DriveFiles, ReadResult } from '@rap/rdp'
 import type { Logger } from '@rap/service-kit'
 import type { SessionLimits } from '@rap/session-policy'
 import { UploadError, uploadErrorOf } from './errors.ts'
@@ -50,6 +50,7 @@ export class SessionUploads implements DriveFiles {
   readonly #dir: string
   readonly #uploads = new Map<string, Upload>()
   readonly #listeners = new Set<() => void>()
+  readonly #damageListeners = new Set<(uploadId: string) => void>()
   #limits: SessionLimits | undefined
   #listed: readonly DriveFile[] | undefined
   #turn: Promise<unknown> = Promise.resolve()
@@ -149,20 +150,28 @@ export class SessionUploads implements DriveFiles {
     return this.#listed
   }
 
-  read(file: DriveFile, offset: number, length: number, done: (bytes: Uint8Array | undefined) => void): void {
+  read(file: DriveFile, offset: number, length: number, done: (result: ReadResult) => void): void {
     const upload = this.#uploads.get(file.id)
-    const inside = upload !== undefined && offset >= 0 && length >= 0 && offset + length <= upload.facts.size
+    const isRange = [offset, length].every(number => Number.isSafeInteger(number) && number >= 0)
+    const inside = upload !== undefined && isRange && offset + length <= upload.facts.size
     if (!inside || upload.readyAt === undefined) {
-      done(undefined)
+      done('failed')
       return
     }
-    upload.read(offset, length).then(
-      bytes => done(bytes),
-      (err: unknown) => {
-        this.#options.logger.warn({ event: 'upload_not_read', err }, 'upload not read')
-        done(undefined)
-      },
-    )
+    upload.read(offset, length).then(done, (err: unknown) => {
+      if (err instanceof UploadError && err.code === 'ERR_UPLOAD_DAMAGED') {
+        void this.#damaged(upload, err).then(() => done('damaged'))
+        return
+      }
+      this.#options.logger.warn({ event: 'upload_not_read', err }, 'upload not read')
+      done('failed')
+    })
+  }
+
+  /** `listener` is called with the id of each file that somebody else has changed on the disk; it is taken away then. Returns what ends that. */
+  onDamaged(listener: (uploadId: string) => void): () => void {
+    this.#damageListeners.add(listener)
+    return () => this.#damageListeners.delete(listener)
   }
 
   /** `listener` is called after every change of `transfers()` but progress. Returns what ends that. */
@@ -219,7 +228,13 @@ export class SessionUploads implements DriveFiles {
       throw reason
     }
     // The older connection's last pieces are written first; they count.
-    return upload.settle()
+    const offset = await upload.settle()
+    await upload.renewRoom().catch(async (error: unknown) => {
+      const reason = uploadErrorOf(error)
+      await this.#take(upload, reason)
+      throw reason
+    })
+    return offset
   }
 
   #underWay(uploadId: string, owner: object | undefined): Upload {
@@ -242,6 +257,14 @@ export class SessionUploads implements DriveFiles {
     let bytes = 0
     for (const { facts } of this.#uploads.values()) bytes += facts.size
     return bytes
+  }
+
+  /** One change is a reason to trust none of the file. Those who listen hear of it before the list does without it. */
+  async #damaged(upload: Upload, reason: UploadError): Promise<void> {
+    if (this.#uploads.get(upload.facts.id) !== upload) return
+    this.#options.logger.error({ event: 'upload_damaged', err: reason }, 'upload was changed on the disk')
+    for (const listener of [...this.#damageListeners]) listener(upload.facts.id)
+    await this.#drop(upload, reason)
   }
 
   /** Takes the upload away, counts it once, and returns why it is gone. */
@@ -288,6 +311,7 @@ export class SessionUploads implements DriveFiles {
     const discarded = uploads.map(upload => upload.discard(reason))
     this.#changed()
     this.#listeners.clear()
+    this.#damageListeners.clear()
     await Promise.all(discarded)
     await this.#turn
     try {

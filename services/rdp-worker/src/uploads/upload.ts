@@ -3,9 +3,12 @@ import { rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { nameKey, type Transfer } from '@rap/data-plane-protocol'
 import { UploadError, uploadErrorOf } from './errors.ts'
-import { FileCipher } from './file-cipher.ts'
+import { BLOCK_BYTES, FileCipher } from './file-cipher.ts'
 import type { OpenFiles } from './open-files.ts'
 import type { Reservation } from './room.ts'
+
+/** What the file system says where somebody else has removed the file, or put a link, a directory or a pipe in its place. */
+const REPLACED = new Set(['ENOENT', 'ELOOP', 'ENOTDIR', 'EISDIR', 'ESPIPE'])
 
 export interface UploadFacts {
   readonly id: string
@@ -118,19 +121,24 @@ export class Upload {
     return true
   }
 
-  /** Plaintext of a range of a ready file. Rejects where it cannot be had. */
+  /** Takes the room again that somebody else took while nothing came. Rejects: ERR_UPLOAD_DISK_FULL, or with what the file system says. */
+  renewRoom(): Promise<void> {
+    return this.#reservation.renew()
+  }
+
+  /**
+   * Plaintext of a range of a ready file; nothing of it that is not what was written there.
+   *
+   * Rejects: ERR_UPLOAD_DAMAGED where somebody else has changed the file, or with what the file system says.
+   */
   async read(offset: number, length: number): Promise<Buffer> {
-    const ciphertext = await this.#files.use(this.#path, async handle => {
-      const buffer = Buffer.allocUnsafe(length)
-      for (let filled = 0; filled < length; ) {
-        const { bytesRead } = await handle.read(buffer, filled, length - filled, offset + filled)
-        if (bytesRead === 0) throw new UploadError('ERR_UPLOAD_FAILED')
-        filled += bytesRead
-      }
-      return buffer
-    })
+    if (length === 0) return Buffer.alloc(0)
+    const firstBlock = Math.floor(offset / BLOCK_BYTES)
+    const start = firstBlock * BLOCK_BYTES
+    const end = Math.min(Math.ceil((offset + length) / BLOCK_BYTES) * BLOCK_BYTES, this.facts.size)
+    const ciphertext = await this.#ciphertext(start, end - start)
     if (this.#reason !== undefined) throw this.#reason
-    return this.#cipher.decrypt(offset, ciphertext)
+    return this.#cipher.open(firstBlock, ciphertext).subarray(offset - start, offset - start + length)
   }
 
   /** Takes the file away: the key at once, the bytes on the disk when a write under way has ended. Never rejects. */
@@ -140,9 +148,28 @@ export class Upload {
     return this.#discarding
   }
 
+  async #ciphertext(offset: number, length: number): Promise<Buffer> {
+    try {
+      return await this.#files.use(this.#path, async handle => {
+        const buffer = Buffer.allocUnsafe(length)
+        for (let filled = 0; filled < length; ) {
+          const { bytesRead } = await handle.read(buffer, filled, length - filled, offset + filled)
+          if (bytesRead === 0) throw new UploadError('ERR_UPLOAD_DAMAGED')
+          filled += bytesRead
+        }
+        return buffer
+      })
+    } catch (cause) {
+      if (this.#reason !== undefined) throw this.#reason
+      const isReplaced = REPLACED.has((cause as NodeJS.ErrnoException).code ?? '')
+      throw isReplaced ? new UploadError('ERR_UPLOAD_DAMAGED', { cause }) : cause
+    }
+  }
+
   async #write(ciphertext: Buffer, at: number): Promise<void> {
     if (this.#reason !== undefined) throw this.#reason
     try {
+      await this.#reservation.renew()
       await this.#files.use(this.#path, async handle => {
         for (let done = 0; done < ciphertext.length; ) {
           const { bytesWritten } = await handle.write(ciphertext, done, ciphertext.length - done, at + done)

@@ -15,7 +15,7 @@ import { join } from 'node:path'
 import { createMetrics } from '@rap/service-kit'
 import t from 'tap'
 import { WorkerMetrics } from '../../src/worker-metrics.ts'
-import { Counts, LIMITS, openStores, place, read, send, upload } from './support.ts'
+import { LIMITS, openStores, place, read, send, upload } from './support.ts'
 
 const begin = (size: number) => ({ uploadId: randomUUID(), name: 'file.bin', size })
 
@@ -32,7 +32,7 @@ t.test('the end of a session takes everything of it, and nothing of another one'
   await stores.wipe('one')
   await stores.wipe('one')
   t.same(stores.sessionIds(), ['two'])
-  t.equal(await new Promise(resolve => one.read(file!, 0, 10, resolve)), undefined)
+  t.equal(await new Promise(resolve => one.read(file!, 0, 10, resolve)), 'failed')
   t.equal(await read(one, gone, 0, 10), undefined)
   await t.rejects(one.begin(begin(1), LIMITS), { code: 'ERR_UPLOAD_FAILED' })
   t.ok(data.equals((await read(two, stays, 0, 1000))!))
@@ -123,16 +123,32 @@ t.test('a directory that others may write to, or that is none, is refused with i
 })
 
 t.test('all sessions together have the room of the worker, from the announcement on', async t => {
-  const counts = new Counts()
-  const stores = await openStores(t, { dir: place(t), maxBytes: 1000, counts })
+  const stores = await openStores(t, { dir: place(t), maxBytes: 10_000_000 })
   const [one, two] = [stores.of('one'), stores.of('two')]
-  const first = begin(600)
-  const answers = await Promise.allSettled([one.begin(first, LIMITS), two.begin(begin(600), LIMITS)])
-  t.match(answers, [{ status: 'fulfilled' }, { reason: { code: 'ERR_UPLOAD_DISK_FULL' } }])
-  await upload(two, { data: randomBytes(400) })
+  const first = begin(6_000_000)
+  await one.begin(first, LIMITS)
+  // Worth a minute of the pace.
+  await send(one, first.uploadId, randomBytes(1_000_000))
+  await t.rejects(two.begin(begin(4_000_001), LIMITS), { code: 'ERR_UPLOAD_DISK_FULL' })
+  await upload(two, { data: randomBytes(4_000_000) })
   await t.rejects(two.begin(begin(1), LIMITS), { code: 'ERR_UPLOAD_DISK_FULL' })
   await stores.wipe('one')
-  await two.begin(begin(600), LIMITS)
+  await two.begin(begin(6_000_000), LIMITS)
+})
+
+t.test('a session that announces all that there is, and sends nothing, shuts nobody out', async t => {
+  const stores = await openStores(t, { dir: place(t), maxBytes: 200_000 })
+  const [hoarder, other] = [stores.of('one'), stores.of('two')]
+  const idle = [begin(100_000), begin(100_000)]
+  for (const start of idle) await hoarder.begin(start, LIMITS)
+  const id = await upload(other, { data: randomBytes(150_000) })
+  t.equal((await read(other, id, 0, 10))?.length, 10)
+  t.equal(hoarder.transfers().length, 2, 'what it announced is still known')
+  const first = hoarder.write(idle[0]!.uploadId, 0, randomBytes(10))
+  await t.rejects(first, { code: 'ERR_UPLOAD_DISK_FULL' }, 'and has no room any more')
+  await t.rejects(hoarder.begin(idle[1]!, LIMITS), { code: 'ERR_UPLOAD_DISK_FULL' }, 'which a begin says too')
+  t.same(hoarder.transfers(), [])
+  await upload(hoarder, { data: randomBytes(50_000) })
 })
 
 t.test('a thousand uploads hold few files open', async t => {

@@ -1,4 +1,7 @@
 import { createHash, randomBytes, randomUUID } from 'node:crypto'
+import { readdirSync } from 'node:fs'
+import { join } from 'node:path'
+import type { ReadResult } from '@rap/rdp'
 import { createLogger } from '@rap/service-kit'
 import { DEFAULT_LIMITS, type SessionLimits } from '@rap/session-policy'
 import { tempDir } from '@rap/testkit'
@@ -77,13 +80,30 @@ export async function send(
   await Promise.all(writes)
 }
 
-/** Reads a range of a file in RAP_Transfers. */
-export function read(
+/** Reads a range of a file in RAP_Transfers; undefined where it is not had. */
+export async function read(
   session: SessionUploads,
   id: string,
   offset: number,
   length: number,
 ): Promise<Uint8Array | undefined> {
+  const result = await ask(session, id, { offset, length })
+  return typeof result === 'string' ? undefined : result
+}
+
+/** The same as the drive has it. */
+export function ask(
+  session: SessionUploads,
+  id: string,
+  { offset, length }: { offset: number; length: number },
+): Promise<ReadResult> {
   const file = session.list().find(entry => entry.id === id) ?? { id, name: '', size: 0, modifiedAt: 0 }
   return new Promise(resolve => session.read(file, offset, length, resolve))
+}
+
+/** Every file below a directory. */
+export function filesIn(dir: string): string[] {
+  return readdirSync(dir, { recursive: true, withFileTypes: true })
+    .filter(entry => entry.isFile())
+    .map(entry => join(entry.parentPath, entry.name))
 }
