@@ -8,7 +8,7 @@ import { readiness, readyFields, serviceEnv, startService } from './support/serv
 import { leaseToken, putSecret, type Resolver, resolve, seedPlace, startWorld, writeLease } from './support/world.ts'
 
 // Processes are started and ended, one after the other.
-t.setTimeout(110_000)
+t.setTimeout(240_000)
 const world = await startWorld(t)
 /** One environment, and so one master key, for all starts on this world's database. */
 const env = await serviceEnv(t, world)
@@ -66,6 +66,6 @@ t.test('a renewed certificate is taken without a restart', async t => {
       })
       socket.on('error', fail)
     })
-  await waitFor(async () => (await served()) === renewed.thumbprint, { what: 'the new certificate', timeoutMs: 15_000 })
+  await waitFor(async () => (await served()) === renewed.thumbprint, { what: 'the new certificate', timeoutMs: 60_000 })
   t.equal((await remote(internal_url).call(world.controlPlane, { method: 'GET', path: '/v1/sealing-key' })).status, 200)
 })

@@ -5,7 +5,7 @@ import { readiness, readyFields, serviceEnv, startService } from './support/serv
 import { startWorld } from './support/world.ts'
 
 // Processes and databases are started and ended, one after the other.
-t.setTimeout(110_000)
+t.setTimeout(240_000)
 const env = await serviceEnv(t, await startWorld(t))
 
 t.test('the service starts before the control plane has made its schema, and says what is missing', async t => {
@@ -17,7 +17,7 @@ t.test('the service starts before the control plane has made its schema, and say
   t.equal(before.status, 503)
   t.match(before.checks, { database: 'ok', grants: /^missing: rap\.resources, .*rap\.append_audit_event$/ })
   await migrateControlPlane(database.urls.controlPlane)
-  await waitFor(async () => (await readiness(health_url)).status === 200, { what: 'readiness' })
+  await waitFor(async () => (await readiness(health_url)).status === 200, { what: 'readiness', timeoutMs: 30_000 })
 })
 
 t.test('one role for both schemas works too', async t => {

@@ -5,12 +5,12 @@ import { KeyRing, openLocalKey, singleKeySource } from '@rap/key-provider'
 import { waitFor } from '@rap/testkit'
 import t from 'tap'
 import { call } from '../support/https.ts'
-import { countByKey, keepSecrets, lostOf } from '../support/keep.ts'
+import { countByKey, keepSecrets, lostOf, withWorkLeft } from '../support/keep.ts'
 import { readyFields, serviceEnv, startService } from '../support/service.ts'
 import { leaseToken, putSecret, type Resolver, resolve, seedPlace, startWorld, writeLease } from '../support/world.ts'
 
 // Processes are started and ended, one after the other.
-t.setTimeout(110_000)
+t.setTimeout(240_000)
 const world = await startWorld(t)
 const { resolver: sql, superuser } = world.database
 const base = await serviceEnv(t, world)
@@ -89,13 +89,17 @@ t.test('a re-wrap over the API goes on after kill -9, while sessions start', asy
   t.match(plan, { to_key_id: 'key-2' })
   t.ok(plan.total >= 3000)
 
-  const ordered = await first.post('/v1/rewraps')
-  t.equal(ordered.status, 202)
-  t.match(ordered.body, { state: 'running', to_key_id: 'key-2', total: plan.total })
-  t.match((await first.post('/v1/rewraps')).body, { code: 'ERR_REWRAP_RUNNING' })
-  await waitFor(async () => ((await countByKey(sql))['key-1'] ?? 0) < plan.total, { what: 'a first batch' })
-  first.running.kill('SIGKILL')
-  await first.running.exited
+  const ordered = await withWorkLeft(superuser, async () => {
+    const answer = await first.post('/v1/rewraps')
+    t.equal(answer.status, 202)
+    t.match(answer.body, { state: 'running', to_key_id: 'key-2', total: plan.total })
+    t.match((await first.post('/v1/rewraps')).body, { code: 'ERR_REWRAP_RUNNING' })
+    const isBegun = async () => ((await countByKey(sql))['key-1'] ?? 0) < kept.length
+    await waitFor(isBegun, { what: 'a first batch', timeoutMs: 30_000 })
+    first.running.kill('SIGKILL')
+    await first.running.exited
+    return answer
+  })
   t.strictSame(await lostOf(sql, keys, kept), [])
 
   const second = await service()

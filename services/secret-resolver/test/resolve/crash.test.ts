@@ -6,7 +6,7 @@ import { readyFields, serviceEnv, startService } from '../support/service.ts'
 import { leaseToken, putSecret, type Resolver, resolve, seedPlace, startWorld, writeLease } from '../support/world.ts'
 
 // Processes are started and killed, one after the other.
-t.setTimeout(170_000)
+t.setTimeout(240_000)
 const world = await startWorld(t)
 const env = await serviceEnv(t, world)
 

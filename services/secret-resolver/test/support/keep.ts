@@ -52,3 +52,15 @@ export async function countByKey(sql: Sql): Promise<Record<string, number>> {
     select key_id, count(*)::int as count from secrets.resource_secrets where destroyed_at is null group by key_id`
   return Object.fromEntries(rows.map(({ key_id, count }) => [key_id, count]))
 }
+
+/** Does something while a row that is still to be wrapped again is locked, so that no runner can come to its end meanwhile. */
+export async function withWorkLeft<T>(superuser: Sql, act: () => Promise<T>): Promise<T> {
+  const done = await superuser.begin(async tx => {
+    await tx`
+      select 1 from secrets.resource_secrets
+      where destroyed_at is null and key_id <> (select key_id from secrets.master_keys where state = 'active')
+      limit 1 for update`
+    return { value: await act() }
+  })
+  return done.value
+}

@@ -46,7 +46,7 @@ export async function startService(t: Test, env: Record<string, string>): Promis
 
 /** The fields of the `service_ready` line. */
 export async function readyFields(running: RunningProcess) {
-  const [line] = await running.waitForOutput(/^.*"event":"service_ready".*$/m, 20_000)
+  const [line] = await running.waitForOutput(/^.*"event":"service_ready".*$/m, 60_000)
   return JSON.parse(line) as { internal_url: string; health_url: string; pid: number }
 }
 

@@ -151,11 +151,14 @@ export async function putSecret(
   })
 }
 
+/** Longer than any test takes: a lease ends where a test ends it. */
+const LEASE_MS = 600_000
+
 /** Writes the lease into Redis as the control plane does. */
 export async function writeLease(world: World, place: Place, change: Record<string, unknown> = {}): Promise<void> {
   const { lease_id, worker_id, session_id, attachment_id } = place
   const lease = { lease_id, worker_id, session_id, attachment_id, ...change }
-  await world.redis.set(`rap:lease:${lease_id}`, JSON.stringify(lease), 'PX', 30_000)
+  await world.redis.set(`rap:lease:${lease_id}`, JSON.stringify(lease), 'PX', LEASE_MS)
 }
 
 export interface TokenChanges {
