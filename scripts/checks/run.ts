@@ -2,6 +2,7 @@ import { spawn } from 'node:child_process'
 import { readdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
+import { stripTypes } from './strip-types.ts'
 
 /** One part of the whole check. `counts` reads how many tests a part ran; without it a part counts as one. */
 interface Step {
@@ -22,13 +23,20 @@ const SLOWEST = 10
 
 const files = process.argv.slice(2)
 const root = join(import.meta.dirname, '../..')
+const cache = join(root, 'node_modules/.cache/rap-tests')
+const [stripped = '', unrecorded = ''] = stripTypes(
+  join(cache, 'stripped'),
+  ['packages', 'services', 'e2e', 'scripts'].map(folder => join(root, folder)),
+  ['stripped.ts', 'unrecorded.ts'].map(file => join(import.meta.dirname, 'preload', file)),
+)
 const tap: Step = {
   name: 'tests',
   command: ['tap', '--reporter=tap', ...files],
   env: {
-    NODE_OPTIONS: `--import=${pathToFileURL(join(import.meta.dirname, 'unrecorded.ts'))}`,
-    // Some hundred processes load the same modules; programs that the tests start read it too.
-    NODE_COMPILE_CACHE: join(root, 'node_modules/.cache/rap-tests'),
+    NODE_OPTIONS: [stripped, unrecorded].map(file => `--import=${pathToFileURL(file)}`).join(' '),
+    // Some hundred processes load the same modules; programs that the tests start read both of these too.
+    RAP_TEST_PRELOAD: pathToFileURL(stripped).href,
+    NODE_COMPILE_CACHE: cache,
   },
   counts: countsOfTap,
 }

@@ -39,7 +39,7 @@ export async function startService(options: ServiceOptions): Promise<Service> {
     startProcess({
       name,
       command: process.execPath,
-      args: ['--enable-source-maps', join(SERVICES, options.service, 'src/main.ts')],
+      args: [join(SERVICES, options.service, 'src/main.ts')],
       env,
       logFile,
       readyWhen: /service_ready/,
