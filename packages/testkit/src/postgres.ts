@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import postgres from 'postgres'
 import { postgresBinaries } from './embedded-postgres.ts'
 import { freePort } from './free-port.ts'
-import { ownerOf, prepareDataDir } from './postgres-data-dir.ts'
+import { copyDataDir, ownerOf, prepareDataDir } from './postgres-data-dir.ts'
 import { dumpDatabase } from './postgres-dump.ts'
 import { startProcess } from './process.ts'
 import { giveTo, serverIdentity } from './server-identity.ts'
@@ -13,7 +13,7 @@ export interface PostgresOptions {
   /** Kept between starts. Without it the data is in a temporary folder, unsynced, and gone after `stop`. */
   readonly dataDir?: string
   readonly port?: number
-  /** Default random; a kept data folder remembers its own. */
+  /** Default random, for a temporary folder the same in all tests of a checkout; a kept data folder remembers its own. */
   readonly superuserPassword?: string
   readonly logFile?: string
 }
@@ -48,11 +48,14 @@ export async function startPostgres(options: PostgresOptions = {}): Promise<Post
   const scratch = options.dataDir === undefined ? tempDir('rap-postgres-') : undefined
   try {
     if (scratch !== undefined) giveTo(identity, scratch.path)
-    const wanted = options.dataDir ?? join(scratch?.path ?? '', 'data')
-    const data = await prepareDataDir(wanted, binaries.initdb, {
-      identity,
-      superuserPassword: options.superuserPassword,
-    })
+    const { superuserPassword } = options
+    const data =
+      scratch !== undefined && superuserPassword === undefined
+        ? await copyDataDir(join(scratch.path, 'data'), binaries.initdb, identity)
+        : await prepareDataDir(options.dataDir ?? join(scratch?.path ?? '', 'data'), binaries.initdb, {
+            identity,
+            superuserPassword,
+          })
     const port = options.port ?? (await freePort())
     const settings = [
       'listen_addresses=127.0.0.1',
