@@ -110,33 +110,35 @@ t.test('an unknown account costs as much time as a known one', async t => {
     known.push(await time(user.email))
     unknown.push(await time(`stranger${index}@example.com`))
   }
-  const median = (values: number[]) => values.sort((a, b) => a - b)[2]!
+  // Of several, the quickest one is the work itself: whatever else the machine does makes it longer alone.
+  const [least, usual] = [Math.min(...unknown), Math.min(...known)]
   // Without the work on a dummy hash, the ratio is far below a tenth.
-  t.ok(median(unknown) > median(known) / 3, `${median(unknown)} against ${median(known)}`)
+  t.ok(least > usual / 3, `${least} against ${usual}`)
 })
 
 t.test('guesses on one account from one address are limited, also when they come at once', async t => {
   const user = await member()
   const address = freshAddress()
   const answers = await Promise.all(
-    Array.from({ length: LIMITS.pair + 5 }, () => login(user.email, 'not the passphrase', { address })),
+    Array.from({ length: LIMITS.pair + 12 }, () => login(user.email, 'not the passphrase', { address })),
   )
   t.equal(answers.filter(answer => answer.status === 401).length, LIMITS.pair)
-  t.equal(answers.filter(answer => answer.body.code === 'ERR_AUTH_RATE_LIMITED').length, 5)
+  t.equal(answers.filter(answer => answer.body.code === 'ERR_AUTH_RATE_LIMITED').length, 12)
+  const { refusals } = instance.controlPlane.context
+  await refusals.flush()
+  const inRows = async () => {
+    const rows = (await stand.audit(organizationId)).filter(
+      event => event.user_id === user.id && event.code === 'ERR_AUTH_RATE_LIMITED',
+    )
+    const counted = rows.map(event => 1 + ((event.details as { suppressed_count?: number }).suppressed_count ?? 0))
+    return { rows: rows.length, sum: counted.reduce((sum, count) => sum + count, 0) }
+  }
+  t.same(await inRows(), { rows: 5, sum: 12 }, 'the audit has all of them, in a few rows')
   const right = await login(user.email, PASSWORD, { address })
   t.equal(right.status, 429, 'the right password does not help while the limit holds')
   t.equal((await login(user.email, PASSWORD)).status, 200, 'from elsewhere the person can log in')
-  await instance.controlPlane.context.refusals.flush()
-  const limited = (await stand.audit(organizationId)).filter(
-    event => event.user_id === user.id && event.code === 'ERR_AUTH_RATE_LIMITED',
-  )
-  const counted = limited.map(event => 1 + ((event.details as { suppressed_count?: number }).suppressed_count ?? 0))
-  t.equal(
-    counted.reduce((sum, count) => sum + count, 0),
-    6,
-    'the audit has all of them',
-  )
-  t.ok(limited.length <= 5, `in ${limited.length} rows`)
+  await refusals.flush()
+  t.equal((await inRows()).sum, 13)
 })
 
 t.test('one address that tries many accounts is limited', async t => {

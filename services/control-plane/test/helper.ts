@@ -59,7 +59,8 @@ export function configOf(env: Record<string, string | undefined> = {}) {
       SECRET_RESOLVER_URL: 'https://localhost:1',
       DATA_PLANE_GATEWAY_URL: GATEWAY_URL,
       CONTROL_PLANE_SIGNING_KEY_ENCRYPTION_KEY_FILE: '/nowhere/key',
-      SESSION_READY_TIMEOUT_SECONDS: '10',
+      // The most there is: no test waits for its end, but the one that says so.
+      SESSION_READY_TIMEOUT_SECONDS: '25',
       ...env,
     },
     { check: checkConfig },

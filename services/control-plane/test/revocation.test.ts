@@ -348,7 +348,7 @@ t.test(
     await waitFor(async () => (await two.call('GET', '/internal/v1/identity')).code === 'ERR_WORKER_REVOKED', {
       what: 'the other instance',
     })
-    t.ok(performance.now() - since < 2000, 'within a second and a little')
+    t.ok(performance.now() - since < 5000, 'with a reading of the register, which is one a second')
     t.equal(one.connections(), 1, 'one connection all the while')
     t.equal((await neighbour.call('GET', '/internal/v1/identity')).status, 200)
 

@@ -1,8 +1,9 @@
 import t from 'tap'
+import { sweep } from '../src/sessions/reaper.ts'
 import { newJkt, startStand, type TestUser } from './helper.ts'
 
 const stand = await startStand(t)
-const instance = await stand.build({ SESSION_READY_TIMEOUT_SECONDS: '2' })
+const instance = await stand.build()
 const organizationId = await stand.organization()
 const operator = await stand.user({ organizationId, role: 'operator' })
 const resourceId = await stand.resource(organizationId)
@@ -217,7 +218,16 @@ t.test(
     const report = { state: 'closed', reason: 'ERR_SESSION_TIME_LIMIT' }
     const free = await start()
     t.equal((await worker.report(free.attachment.id, report)).status, 200)
-    t.equal((await read(free.session.id)).state, 'detached')
+    t.match(await read(free.session.id), { state: 'detached', end_reason: 'ERR_SESSION_DETACHED' })
+    const early = await start()
+    await stand.sql`update rap.remote_sessions set ends_at = now() + interval '1 minute' where id = ${early.session.id}`
+    t.equal((await worker.report(early.attachment.id, report)).status, 200)
+    t.match(await read(early.session.id), { state: 'detached' }, 'a worker whose clock is ahead ends nothing')
+    const reached = (await stand.audit(organizationId)).filter(
+      ({ event, session_id: id }) =>
+        event === 'session_limit_reached' && [free.session.id, early.session.id].includes(String(id)),
+    )
+    t.same(reached, [], 'and the audit tells of no limit')
     const taken = await start()
     await attach(taken.session.id, true)
     await stand.sql`update rap.remote_sessions set ends_at = now() + interval '1 hour' where id = ${taken.session.id}`
@@ -225,6 +235,35 @@ t.test(
     t.equal((await read(taken.session.id)).state, 'ready')
   },
 )
+
+t.test('a session whose time has passed reads as it is refused: ended, before and after it is swept', async t => {
+  const detached = await start()
+  await instance.call(operator, 'POST', `/v1/sessions/${detached.session.id}/detach`)
+  const attached = await start()
+  await worker.bind(attached.data_plane.token)
+  for (const { session } of [detached, attached]) {
+    await stand.sql`update rap.remote_sessions set ends_at = now() - interval '1 second' where id = ${session.id}`
+    const over = { state: 'terminated', end_reason: 'ERR_SESSION_TIME_LIMIT', ended_at: String }
+    const seen = await read(session.id)
+    t.match(seen, { ...over, attachment: { state: 'closed', closed_at: String } })
+    t.equal(seen.ended_at, seen.ends_at)
+    const listed = async (state: string): Promise<string[]> => {
+      const url = `/v1/sessions?organization_id=${organizationId}&state=${state}&limit=100`
+      return (await instance.call(operator, 'GET', url)).body.items.map(({ id }: { id: string }) => id)
+    }
+    t.ok((await listed('terminated')).includes(session.id))
+    t.notOk([...(await listed('detached')), ...(await listed('active'))].includes(session.id))
+    t.equal((await attach(session.id, true)).body.code, 'ERR_SESSION_ENDED')
+    for (const way of ['data-plane-token', 'detach']) {
+      const { body } = await instance.call(operator, 'POST', `/v1/sessions/${session.id}/${way}`)
+      t.equal(body.code, 'ERR_SESSION_ENDED', way)
+    }
+    await sweep(instance.controlPlane.context)
+    const swept = await read(session.id)
+    t.match(swept, { state: 'terminated', end_reason: 'ERR_SESSION_TIME_LIMIT' })
+    t.match(swept.attachment, { state: 'closed', reason: seen.attachment.reason })
+  }
+})
 
 t.test('an attach goes to the worker of before where that is alive, fits and has room', async t => {
   const labels = { pool: 'affinity' }

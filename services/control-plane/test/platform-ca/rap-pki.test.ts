@@ -244,7 +244,7 @@ t.test(
     const v2 = await bundleOf('v2.pem')
     const [, root2 = ''] = v2.match(/-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----\n/g) ?? []
     await waitFor(async () => (await seen(port, root2)).authorized, {
-      timeoutMs: 15_000,
+      timeoutMs: 60_000,
       what: 'the certificate of generation 2, which a client that knows the new root alone verifies',
     })
     t.ok((await seen(port, v1)).authorized, 'a client that knows v1 alone')
@@ -257,7 +257,7 @@ t.test(
 
     const leaf2 = (await seen(port, v2)).leaf.fingerprint256
     await tool.run('retire')
-    await waitFor(async () => (await seen(port, v2)).leaf.fingerprint256 !== leaf2, { timeoutMs: 15_000, what: 'v3' })
+    await waitFor(async () => (await seen(port, v2)).leaf.fingerprint256 !== leaf2, { timeoutMs: 60_000, what: 'v3' })
     t.notOk((await seen(port, v1)).authorized, 'the old root vouches for nothing any more')
     t.ok((await seen(port, v2)).authorized)
     t.notOk(existsSync(join(tool.dir, 'identity.pem')), 'its key is in memory alone')

@@ -138,6 +138,10 @@ t.test('limits follow in both directions, and so does the end of a session, a de
       t.equal(Date.parse(ends_at) - Date.parse(created_at), seconds * 1000)
     }
     t.equal(seen.session_ends_at, (await read(session.id)).ends_at)
+    t.ok(
+      Math.abs(seen.session_seconds_left - (Date.parse(seen.session_ends_at) - Date.now()) / 1000) < 30,
+      'what is left',
+    )
     t.match((await stand.audit(organizationId)).at(-1), {
       event: 'session_policy_changed',
       details: { channels_removed: '', limits_changed: 'session_seconds,clipboard_bytes' },
@@ -227,7 +231,9 @@ t.test('a worker learns of its own live sessions alone', async t => {
     body.sessions.map((one: { live: boolean }) => one.live),
     [true, false, true, false],
   )
-  t.match(body.attachments, [{ state: 'closed', allowed_channels: [], limits: null, session_ends_at: null }])
+  t.match(body.attachments, [
+    { state: 'closed', allowed_channels: [], limits: null, session_ends_at: null, session_seconds_left: null },
+  ])
   const other = await instance.worker()
   await other.disappear()
   const foreign = await instance.internal(other.peer, 'POST', '/internal/v1/workers/self/attachments', {

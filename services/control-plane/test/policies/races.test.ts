@@ -140,10 +140,14 @@ t.test('a flood of changes in one organization leaves everybody else their answe
   const changes = await stand.sql.begin(async tx => {
     // Something that takes long with the policies of this organization.
     await tx`select pg_advisory_xact_lock(hashtextextended(${`rap.policies:${organizationId}`}, 0))`
-    const flood = Array.from({ length: 100 }, () => put({ channels: ['display'] }))
-    const beganAtMs = performance.now()
+    let written = 0
+    const flood = Array.from({ length: 100 }, async () => {
+      const answer = await put({ channels: ['display'] })
+      if (answer.status !== 429) written += 1
+      return answer
+    })
     t.equal((await instance.call(neighbour, 'GET', `/v1/resources?organization_id=${elsewhere}`)).status, 200)
-    t.ok(performance.now() - beganAtMs < 5000, 'a connection to the database is left')
+    t.equal(written, 0, 'answered while all of them wait: a connection to the database is left')
     return { flood }
   })
   const answers = await Promise.all(changes.flood)
