@@ -40,6 +40,7 @@ export interface Bound {
   readonly limits: SessionLimits
   /** When the policy ends the session (RFC 3339); null where nothing does. */
   readonly session_ends_at: string | null
+  readonly session_seconds_left: number | null
   readonly bind_id: string
 }
 
@@ -180,6 +181,7 @@ async function bindInTransaction(
     allowed_channels: channels,
     limits: attachment.limits,
     session_ends_at: session.ends_at?.toISOString() ?? null,
+    session_seconds_left: session.seconds_left,
     bind_id: bindId,
   }
 }

@@ -8,7 +8,7 @@ import { BEARER, IdParams } from '../http/schemas.ts'
 import { requireSession } from './access.ts'
 import { hasEnded } from './states.ts'
 import { newestAttachment } from './storage.ts'
-import { attachmentView, sessionView } from './view.ts'
+import { asItIs, attachmentView, sessionView } from './view.ts'
 
 /** Streams of one user, and of everybody, on one instance. */
 const MAX_PER_USER = 20
@@ -95,7 +95,7 @@ async function* eventsOf(
         last = data
         yield `id: ${number++}\nevent: session\ndata: ${data}\n\n`
       } else yield ': heartbeat\n\n'
-      if (hasEnded(session.state) || signal.aborted || Date.now() >= endsAt) return
+      if (hasEnded(asItIs(session).state) || signal.aborted || Date.now() >= endsAt) return
       await changes.wait(Math.min(HEARTBEAT_MS, endsAt - Date.now()))
       if (signal.aborted || Date.now() >= endsAt) return
     }

@@ -163,8 +163,8 @@ export async function terminateSession(
 }
 
 /**
- * Ends a session whose time by the policy has passed. `attachmentId` is that of the worker that says so; one that is not the live one of
- * its session, or of a session without such a limit, ends nothing.
+ * Ends a session whose time by the policy has passed; nobody's word but that of the database counts for it. `attachmentId` is that of the
+ * worker that says so; one that is not the live one of its session ends nothing.
  */
 export async function endAtTimeLimit(
   ctx: Ctx,
@@ -174,7 +174,7 @@ export async function endAtTimeLimit(
 ): Promise<SessionRow> {
   const { attachmentId, details } = report
   const isDue = (session: SessionRow, live: AttachmentRow | undefined): boolean =>
-    attachmentId === undefined ? session.is_over : session.ends_at !== null && live?.id === attachmentId
+    session.is_over && (attachmentId === undefined || live?.id === attachmentId)
   return await leave(ctx, by, { sessionId, to: 'terminated', reason: 'ERR_SESSION_TIME_LIMIT', isDue, details })
 }
 
@@ -194,7 +194,7 @@ async function leave(
   const result = await ctx.sql.begin(async tx => {
     const session = await lockSession(tx, sessionId)
     if (session === undefined) throw new Error('session is gone')
-    if (hasEnded(session.state) && to === 'detached') throw problems.ERR_SESSION_ENDED()
+    if ((hasEnded(session.state) || session.is_over) && to === 'detached') throw problems.ERR_SESSION_ENDED()
     const stays = hasEnded(session.state) || session.state === to || onlyIn?.includes(session.state) === false
     if (stays) return { session, closed: undefined }
     const attachment = await newestAttachment(tx, sessionId)

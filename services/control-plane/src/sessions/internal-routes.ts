@@ -49,6 +49,7 @@ export function internalSessionRoutes(app: RapServer, ctx: Context, identify: Id
             allowed_channels: Channels,
             limits: SessionLimits,
             session_ends_at: Nullable(Time),
+            session_seconds_left: Nullable(Type.Number()),
             bind_id: Uuid,
           }),
         },

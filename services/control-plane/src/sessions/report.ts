@@ -59,11 +59,11 @@ async function takeClosed(ctx: Context, workerId: string, report: Report): Promi
   const { attachmentId, reason = 'closed' } = report
   const by = { kind: 'worker', id: workerId } as const
   const details = statsOf(report.stats)
-  if (reason === 'ERR_SESSION_TIME_LIMIT') {
-    const attachment = await findAttachment(ctx.sql, attachmentId)
-    if (attachment !== undefined) await endAtTimeLimit(ctx, by, attachment.session_id, { attachmentId, details })
-  }
-  return await closeAttachment(ctx, attachmentId, { reason, by, details })
+  if (reason !== 'ERR_SESSION_TIME_LIMIT') return await closeAttachment(ctx, attachmentId, { reason, by, details })
+  const attachment = await findAttachment(ctx.sql, attachmentId)
+  if (attachment !== undefined) await endAtTimeLimit(ctx, by, attachment.session_id, { attachmentId, details })
+  // Where it goes on, the worker was wrong, or the policy has just given it more time: no limit was reached.
+  return await closeAttachment(ctx, attachmentId, { reason: 'ERR_SESSION_DETACHED', by, details })
 }
 
 async function markReady(ctx: Context, attachmentId: string): Promise<AttachmentRow | undefined> {

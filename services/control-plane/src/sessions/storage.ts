@@ -22,6 +22,8 @@ export interface SessionRow {
   readonly ended_at: Date | null
   /** When the policy ends it; null where nothing does. */
   readonly ends_at: Date | null
+  /** Until then by the database's clock; null where nothing ends it. */
+  readonly seconds_left: number | null
   /** True once `ends_at` has passed by the database's clock. */
   readonly is_over: boolean
 }
@@ -48,9 +50,14 @@ export interface AttachmentRow {
   readonly closed_at: Date | null
 }
 
+/** The time that is left of a session `s`; not from the beginning of a transaction, which may have waited. */
+export function secondsLeft(db: Db) {
+  return db`extract(epoch from s.ends_at - clock_timestamp())::float8`
+}
+
 function sessionColumns(db: Db) {
   return db`s.id, s.organization_id, s.resource_id, s.user_id, s.state, s.metadata, s.failure, s.end_reason, s.created_at,
-    s.updated_at, s.ended_at, s.ends_at, coalesce(s.ends_at <= now(), false) as is_over`
+    s.updated_at, s.ended_at, s.ends_at, ${secondsLeft(db)} as seconds_left, coalesce(s.ends_at <= now(), false) as is_over`
 }
 
 function attachmentColumns(db: Db) {
@@ -115,6 +122,11 @@ export interface SessionFilter {
   readonly resourceId: string | undefined
 }
 
+/** The state as `stateOf` shows it. */
+function shownState(db: Db) {
+  return db`case when s.ends_at <= now() and s.state <> 'failed' then 'terminated' else s.state end`
+}
+
 /** Newest first. */
 export async function listSessions(
   db: Db,
@@ -127,7 +139,7 @@ export async function listSessions(
     from rap.remote_sessions s
     where (s.organization_id = any(${filter.organizationIds as string[]})
       or (s.organization_id = any(${filter.ownOnlyIn as string[]}) and s.user_id = ${filter.userId}))
-    ${filter.state === undefined ? db`` : db`and s.state = ${filter.state}`}
+    ${filter.state === undefined ? db`` : db`and ${shownState(db)} = ${filter.state}`}
     ${filter.resourceId === undefined ? db`` : db`and s.resource_id = ${filter.resourceId}`}
     ${after === undefined ? db`` : db`and (s.created_at, s.id) < (${after.at}::text::timestamptz, ${after.id}::uuid)`}
     order by s.created_at desc, s.id desc limit ${limit}`

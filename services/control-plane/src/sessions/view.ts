@@ -4,6 +4,7 @@ import { Type } from '@sinclair/typebox'
 import { Nullable, Time, Uuid } from '../http/schemas.ts'
 import { Failure } from './failure.ts'
 import type { Started } from './ready.ts'
+import { hasEnded, isLive } from './states.ts'
 import type { AttachmentRow, SessionRow } from './storage.ts'
 
 export const Session = Type.Object({
@@ -44,7 +45,14 @@ export const StartedAnswer = Type.Object({ session: Session, attachment: Attachm
 
 export const SessionWithAttachment = Type.Composite([Session, Type.Object({ attachment: Nullable(Attachment) })])
 
-export function sessionView(row: SessionRow) {
+/** A session as it is refused or not: one whose time has passed is over, also where the sweep has not come by yet. */
+export function asItIs(row: SessionRow): SessionRow {
+  if (!row.is_over || hasEnded(row.state)) return row
+  return { ...row, state: 'terminated', end_reason: 'ERR_SESSION_TIME_LIMIT', ended_at: row.ends_at }
+}
+
+export function sessionView(noted: SessionRow) {
+  const row = asItIs(noted)
   return {
     id: row.id,
     organization_id: row.organization_id,
@@ -60,19 +68,21 @@ export function sessionView(row: SessionRow) {
   }
 }
 
-export function attachmentView(row: AttachmentRow, { ends_at: endsAt }: Pick<SessionRow, 'ends_at'>) {
+export function attachmentView(row: AttachmentRow, noted: SessionRow) {
+  const { state, ended_at: endedAt, end_reason: reason, ends_at: endsAt } = asItIs(noted)
+  const isCut = hasEnded(state) && isLive(row.state)
   return {
     id: row.id,
     session_id: row.session_id,
     ordinal: row.ordinal,
     worker_id: row.worker_id,
-    state: row.state,
-    reason: row.close_reason,
+    state: isCut ? 'closed' : row.state,
+    reason: isCut ? reason : row.close_reason,
     allowed_channels: row.allowed_channels,
     limits: row.limits,
     session_ends_at: endsAt?.toISOString() ?? null,
     created_at: row.created_at.toISOString(),
-    closed_at: row.closed_at?.toISOString() ?? null,
+    closed_at: (isCut ? endedAt : row.closed_at)?.toISOString() ?? null,
   }
 }
 
