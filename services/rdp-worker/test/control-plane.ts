@@ -34,6 +34,8 @@ interface Policy {
   readonly allowed_channels: readonly Channel[]
   readonly limits: SessionLimits
   readonly session_ends_at: string | null
+  /** What is left by the clock of the control plane, where it is not that of this machine. */
+  readonly session_seconds_left: number | null
 }
 
 const CERTIFICATE_PATH = /^\/internal\/v1\/attachments\/([0-9a-f-]{36})\/target-certificate$/
@@ -152,7 +154,8 @@ export class ControlPlanePeer {
 
   #policyOf(id: string, channels: readonly Channel[]): Policy {
     const { allowed_channels = channels, limits = DEFAULT_LIMITS, session_ends_at = null } = this.policies.get(id) ?? {}
-    return { allowed_channels, limits, session_ends_at }
+    const session_seconds_left = session_ends_at === null ? null : (Date.parse(session_ends_at) - Date.now()) / 1000
+    return { allowed_channels, limits, session_ends_at, session_seconds_left, ...this.policies.get(id) }
   }
 
   #report(id: string, body: Omit<Report, 'attachment_id'>): PeerAnswer {
@@ -178,7 +181,7 @@ export class ControlPlanePeer {
     if (isDesktop) this.states.set(attachment_id, { state: 'active', reason: null })
     const { session_id, organization_id, resource_id, sub: user_id } = claims
     const place = { session_id, attachment_id, user_id, organization_id, resource_id }
-    const { limits, session_ends_at } = this.#policyOf(attachment_id, [])
-    return { body: { ...place, allowed_channels: requested_channels, limits, session_ends_at, bind_id: randomUUID() } }
+    const policy = { ...this.#policyOf(attachment_id, []), allowed_channels: requested_channels }
+    return { body: { ...place, ...policy, bind_id: randomUUID() } }
   }
 }

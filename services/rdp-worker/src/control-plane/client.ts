@@ -31,6 +31,7 @@ export interface AttachmentState {
   readonly allowed_channels: readonly Channel[]
   readonly limits: SessionLimits | null
   readonly session_ends_at: string | null
+  readonly session_seconds_left: number | null
 }
 
 /** Whether a session that this worker knows goes on, and on this worker. */

@@ -1,4 +1,4 @@
-import type { CloseReason } from '@rap/data-plane-protocol'
+import type { CloseReason, SideMessage } from '@rap/data-plane-protocol'
 import type { RelayPolicy } from '@rap/rdp'
 import type { Logger } from '@rap/service-kit'
 import { type Channel, isRdpChannel } from '@rap/session-policy'
@@ -10,7 +10,7 @@ import { TargetFailure } from '../target/failure.ts'
 import type { WorkerMetrics } from '../worker-metrics.ts'
 import type { BindClaim, BoundAttachment, BoundOptions, SideClaim } from './bind-claims.ts'
 import type { Landing } from './landing.ts'
-import { LimitWatch } from './limit-watch.ts'
+import { LimitWatch, type NearLimit } from './limit-watch.ts'
 import { OpenedTarget, type TargetParts } from './opened-target.ts'
 import { Relay } from './relay.ts'
 import type { Reports } from './reports.ts'
@@ -87,6 +87,7 @@ export class Attachment {
       onActivity: () => {
         this.#uploads++
       },
+      nearLimits: () => this.#limits?.near().map(messageOf) ?? [],
       onUpload: outcome => this.#witness.upload(outcome),
       onError: error => logger.error({ event: 'upload_failed', err: error }, 'upload failed'),
     })
@@ -151,17 +152,22 @@ export class Attachment {
   /** What the source of truth says that it may do from now on. INVARIANT: it gets no channel that it did not have. */
   setPolicy(said: RuntimePolicy): void {
     const policy = narrowed(this.#policy, said)
-    if (isSamePolicy(policy, this.#policy)) return
+    const isSame = isSamePolicy(policy, this.#policy)
+    this.#policy = policy
+    if (!isSame) this.#tellPolicy(policy)
+    // How much time is left is heard anew with every answer.
+    this.#limits?.setPolicy(policy)
+    // A connection that may carry nothing any more is not kept open for its own sake.
+    if (!policy.channels.some(isRdpChannel)) this.#relay?.end('ERR_SESSION_POLICY')
+  }
+
+  #tellPolicy(policy: RuntimePolicy): void {
     const { attachment_id } = this.assignment
     this.#parts.logger.info({ event: 'policy_in_force', attachment_id, channels: policy.channels }, 'policy in force')
-    this.#policy = policy
     const relay = this.#relay
     // What is taken away is taken away before anybody hears of it.
     relay?.setPolicy(this.#relayPolicy(relay.channels))
     this.#side.setPolicy(policy)
-    this.#limits?.setPolicy(policy)
-    // A connection that may carry nothing any more is not kept open for its own sake.
-    if (!policy.channels.some(isRdpChannel)) relay?.end('ERR_SESSION_POLICY')
   }
 
   /** The source of truth says that a client is bound. Where none is, its answer to the bind was lost. */
@@ -229,7 +235,7 @@ export class Attachment {
       this.#limits = new LimitWatch({
         policy: this.#policy,
         activity: () => relay.activity + this.#uploads,
-        onNear: (limit, seconds_left) => this.#side.notify({ type: 'limit_near', limit, seconds_left }),
+        onNear: near => this.#side.notify(messageOf(near)),
         onReached: reason => relay.end(reason),
         secondMs: times?.secondMs ?? 1000,
       })
@@ -292,4 +298,8 @@ export class Attachment {
     const released = parts.leases.release(this.assignment.lease_id)
     onTelling(Promise.all([released, this.#reported.then(report)]).then(() => undefined))
   }
+}
+
+function messageOf({ limit, secondsLeft }: NearLimit): SideMessage {
+  return { type: 'limit_near', limit, seconds_left: secondsLeft }
 }

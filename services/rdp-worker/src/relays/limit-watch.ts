@@ -5,15 +5,31 @@ import type { RuntimePolicy } from '../sessions/runtime-policy.ts'
 const WARNED_SECONDS = 60
 
 const REASONS = {
-  idle_seconds: 'ERR_SESSION_IDLE_LIMIT',
   session_seconds: 'ERR_SESSION_TIME_LIMIT',
+  idle_seconds: 'ERR_SESSION_IDLE_LIMIT',
 } as const satisfies Record<string, CloseReason>
+type TimeLimit = keyof typeof REASONS
+
+/** A limit that is about to be reached. */
+export interface NearLimit {
+  readonly limit: TimeLimit
+  readonly secondsLeft: number
+}
+
+interface Left {
+  readonly limit: TimeLimit
+  readonly seconds: number
+  readonly isNear: boolean
+  /** What the limit is now: another one is worth another warning. */
+  readonly value: string
+}
 
 export interface LimitWatchOptions {
   readonly policy: RuntimePolicy
   /** A number that grows with whatever the person does. */
   readonly activity: () => number
-  readonly onNear: (limit: keyof typeof REASONS, secondsLeft: number) => void
+  /** Told once, until the person has done something or the limit is another one. */
+  readonly onNear: (near: NearLimit) => void
   readonly onReached: (reason: CloseReason) => void
   /** Length of a second of a limit, in milliseconds; tests shorten it. */
   readonly secondMs: number
@@ -22,11 +38,11 @@ export interface LimitWatchOptions {
 /** Watches over the times of one bound attachment: idle, and the session's end. */
 export class LimitWatch {
   readonly #options: LimitWatchOptions
+  readonly #timer: NodeJS.Timeout
+  readonly #warned = new Map<TimeLimit, string>()
   #policy: RuntimePolicy
-  #timer: NodeJS.Timeout
   #activity: number
   #activeAt = performance.now()
-  #warned = new Set<string>()
 
   constructor(options: LimitWatchOptions) {
     this.#options = options
@@ -38,8 +54,12 @@ export class LimitWatch {
 
   setPolicy(policy: RuntimePolicy): void {
     this.#policy = policy
-    this.#warned.clear()
     this.#look()
+  }
+
+  /** The limits that are near now, for whoever was not there when it was told. */
+  near(): NearLimit[] {
+    return this.#left().flatMap(left => (left.isNear && left.seconds > 0 ? [nearOf(left)] : []))
   }
 
   stop(): void {
@@ -47,31 +67,48 @@ export class LimitWatch {
   }
 
   #look(): void {
+    const { onNear, onReached } = this.#options
+    const all = this.#left()
+    const reached = all.find(({ seconds }) => seconds <= 0)
+    if (reached !== undefined) {
+      this.stop()
+      onReached(REASONS[reached.limit])
+      return
+    }
+    for (const left of all) {
+      const { limit, value, isNear } = left
+      if (!isNear) this.#warned.delete(limit)
+      else if (this.#warned.get(limit) !== value) {
+        this.#warned.set(limit, value)
+        onNear(nearOf(left))
+      }
+    }
+  }
+
+  #left(): Left[] {
     const { activity, secondMs } = this.#options
     const { limits, endsAt } = this.#policy
+    const nowMs = performance.now()
     const count = activity()
     if (count !== this.#activity) {
       this.#activity = count
-      this.#activeAt = performance.now()
-      this.#warned.delete('idle_seconds')
+      this.#activeAt = nowMs
     }
+    const all: Left[] = []
     if (endsAt !== undefined) {
-      this.#left('session_seconds', { seconds: (endsAt - Date.now()) / secondMs, warnAt: WARNED_SECONDS })
+      const seconds = (endsAt.overAtMs - nowMs) / secondMs
+      all.push({ limit: 'session_seconds', seconds, isNear: seconds <= WARNED_SECONDS, value: endsAt.at })
     }
-    if (limits.idle_seconds === null) return
-    const idleSeconds = (performance.now() - this.#activeAt) / secondMs
-    const warnAt = Math.min(WARNED_SECONDS, limits.idle_seconds / 2)
-    this.#left('idle_seconds', { seconds: limits.idle_seconds - idleSeconds, warnAt })
+    const { idle_seconds: idle } = limits
+    if (idle !== null) {
+      const seconds = idle - (nowMs - this.#activeAt) / secondMs
+      const isNear = seconds <= Math.min(WARNED_SECONDS, idle / 2)
+      all.push({ limit: 'idle_seconds', seconds, isNear, value: String(idle) })
+    }
+    return all
   }
+}
 
-  #left(limit: keyof typeof REASONS, { seconds, warnAt }: { seconds: number; warnAt: number }): void {
-    const { onNear, onReached } = this.#options
-    if (seconds <= 0) {
-      this.stop()
-      onReached(REASONS[limit])
-    } else if (seconds <= warnAt && !this.#warned.has(limit)) {
-      this.#warned.add(limit)
-      onNear(limit, Math.ceil(seconds))
-    }
-  }
+function nearOf({ limit, seconds }: Left): NearLimit {
+  return { limit, secondsLeft: Math.ceil(seconds) }
 }

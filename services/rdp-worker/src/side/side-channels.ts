@@ -43,6 +43,8 @@ export interface SideChannelsOptions {
   readonly policy: RuntimePolicy
   /** Bytes of a file have come: the person is there. */
   readonly onActivity: () => void
+  /** What is to be said of limits that are near, to whoever begins to listen. */
+  readonly nearLimits: () => readonly SideMessage[]
   /** An upload is over. */
   readonly onUpload: (outcome: UploadOutcome) => void
   readonly onError: (error: unknown) => void
@@ -103,7 +105,7 @@ export class SideChannels {
       if (bound.channels.size === 0) this.#release(older, 'bound_again')
     }
     this.#ports.set(port, { channels: mine, bytes: 0, chunks: 0, isListStale: false })
-    if (mine.has('events')) port.send(this.#policyMessage())
+    if (mine.has('events')) for (const message of this.#standing()) port.send(message)
     if (mine.has('file_upload')) port.send(this.#transfers())
   }
 
@@ -256,8 +258,6 @@ export class SideChannels {
     if (!bound.isListStale) port.send(list)
   }
 
-  #transfers(): SideMessage {
-    return { type: 'transfers', drive_mounted: this.#mounted, items: this.#options.uploads.transfers() }
   /** A file that was ready is no more: the one refusal that nobody has asked for. */
   #damaged(uploadId: string): void {
     const code = 'ERR_UPLOAD_DAMAGED'
@@ -265,16 +265,18 @@ export class SideChannels {
     this.#options.onUpload({ code, size: 0 })
   }
 
+  #transfers(): SideMessage {
+    return { type: 'transfers', drive_mounted: this.#mounted, items: this.#options.uploads.transfers() }
+  }
+
+  /** What holds now of what is told on `events`. */
+  #standing(): SideMessage[] {
+    return [this.#policyMessage(), ...this.#options.nearLimits()]
   }
 
   #policyMessage(): SideMessage {
     const { channels, limits, endsAt } = this.#policy
-    return {
-      type: 'policy',
-      allowed_channels: [...channels],
-      limits,
-      session_ends_at: endsAt === undefined ? null : new Date(endsAt).toISOString(),
-    }
+    return { type: 'policy', allowed_channels: [...channels], limits, session_ends_at: endsAt?.at ?? null }
   }
 }
 

@@ -284,6 +284,57 @@ t.test('who does nothing is warned and disconnected; who does something is not',
   clearInterval(timer)
 })
 
+t.test('whoever begins to listen while a limit is near is told so, and not once it is far again', async t => {
+  const { place, client } = await up({ limits: { ...DEFAULT_LIMITS, idle_seconds: 2000 } })
+  const first = await bindTo(place, ['events'])
+  worker.controlPlane.policies.set(place.attachment_id, {
+    allowed_channels: ALL,
+    limits: { ...DEFAULT_LIMITS, idle_seconds: 500 },
+    session_ends_at: new Date(Date.now() + 30_000).toISOString(),
+    session_seconds_left: 1,
+  })
+  t.match(await heard(first, { type: 'limit_near', limit: 'session_seconds' }), { seconds_left: Number })
+  const second = await bindTo(place, ['events'])
+  const { seconds_left } = await heard(second, { type: 'limit_near', limit: 'session_seconds' })
+  t.ok(0 < seconds_left && seconds_left <= 60, `${seconds_left}`)
+  t.same(
+    second.texts.slice(1, 3).map(({ type }) => type),
+    ['policy', 'limit_near'],
+    'after what it is about',
+  )
+  worker.controlPlane.policies.set(place.attachment_id, { allowed_channels: ALL })
+  await heard(second, { type: 'policy', session_ends_at: null })
+  const third = await bindTo(place, ['events'])
+  say(third, { type: 'upload_cancel', upload_id: randomUUID() })
+  await heard(third, { type: 'upload_refused' })
+  t.notOk(third.texts.some(({ type }) => type === 'limit_near'))
+  t.equal(client.end, undefined)
+})
+
+t.test('a session ends by the clock of the control plane, however wrong that of the worker is', async t => {
+  const long = await up()
+  const short = await up()
+  const hours = (count: number) => new Date(Date.now() + count * 3_600_000).toISOString()
+  worker.controlPlane.policies.set(long.place.attachment_id, {
+    allowed_channels: ALL,
+    session_ends_at: hours(-2),
+    session_seconds_left: 60,
+  })
+  worker.controlPlane.policies.set(short.place.attachment_id, {
+    allowed_channels: ALL,
+    session_ends_at: hours(2),
+    session_seconds_left: 0,
+  })
+  t.equal((await short.client.closed).reason, 'ERR_SESSION_TIME_LIMIT')
+  t.equal(long.client.end, undefined)
+  worker.controlPlane.policies.set(long.place.attachment_id, {
+    allowed_channels: ALL,
+    session_ends_at: 'when the cows come home',
+    session_seconds_left: 60,
+  })
+  t.equal((await long.client.closed).reason, 'ERR_SESSION_TIME_LIMIT', 'what cannot be read is over')
+})
+
 t.test('a session is over at its time, whatever happens in it', async t => {
   const { place, client } = await up()
   const events = await bindTo(place, ['events'])

@@ -5,6 +5,9 @@ import t from 'tap'
 import { SideChannels, type SidePort } from '../../src/side/side-channels.ts'
 import { LIMITS, openStores, place } from '../uploads/support.ts'
 
+const ignore = () => undefined
+const SILENT = { onActivity: ignore, nearLimits: () => [], onUpload: ignore, onError: ignore }
+
 /** A connection whose client reads when the test says so. */
 class Reader implements SidePort {
   readonly heard: SideMessage[] = []
@@ -28,8 +31,7 @@ class Reader implements SidePort {
 t.test('who reads slowly gets the newest list when there is room, and not each one that there was', async t => {
   const uploads = (await openStores(t, { dir: place(t) })).of(randomUUID())
   const policy = { channels: ['file_upload', 'events'] as const, limits: LIMITS, endsAt: undefined }
-  const ignore = () => undefined
-  const channels = new SideChannels({ uploads, policy, onActivity: ignore, onUpload: ignore, onError: ignore })
+  const channels = new SideChannels({ uploads, policy, ...SILENT })
   t.teardown(() => channels.close())
   const port = new Reader()
   channels.bind(port, ['file_upload', 'events'])
@@ -58,8 +60,7 @@ t.test('who reads slowly gets the newest list when there is room, and not each o
 t.test('a channel that the policy has lost is given to no connection, whatever its bind was granted', async t => {
   const uploads = (await openStores(t, { dir: place(t) })).of(randomUUID())
   const policy = { channels: ['file_upload', 'events'] as const, limits: LIMITS, endsAt: undefined }
-  const ignore = () => undefined
-  const channels = new SideChannels({ uploads, policy, onActivity: ignore, onUpload: ignore, onError: ignore })
+  const channels = new SideChannels({ uploads, policy, ...SILENT })
   t.teardown(() => channels.close())
   channels.setPolicy({ ...policy, channels: ['events'] })
   const [none, some] = [new Reader(), new Reader()]
