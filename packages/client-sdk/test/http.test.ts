@@ -7,7 +7,7 @@ import { authority, httpServer, json, problem, serverCertificate } from './helpe
 function clientOf(origin: string, more: readonly string[] = []) {
   return makeHttpClient({ baseUrl: new URL(origin), fetch: platform.makeFetch(() => more), platform })
 }
-const GET = { method: 'GET', path: '/', timeoutMs: 5000 } as const
+const GET = { method: 'GET', path: '/', timeoutMs: 60_000 } as const
 
 t.test('a problem document becomes an error with its code, words and ids', async t => {
   const origin = await httpServer(t, (_request, response) => {

@@ -38,7 +38,6 @@ async function session(
   const rap = createRapClient({
     baseUrl: controlPlane.origin,
     trust: { caPem: ca.certificatePem },
-    timeouts: { openMs: 700, bindMs: 700 },
     ...options,
   })
   await rap.login({ email: 'a@example.com', password: 'correct horse' })
@@ -111,7 +110,8 @@ t.test('where TLS or the network fails, the gateway is used, and TLS is never we
   ]
   for (const [name, url, failed] of cases) {
     const fallback = await dataPlane(t, tls, binds())
-    const { session: started } = await session(t, { candidates: [direct(url), gateway(fallback.url)] })
+    const candidates = [direct(url), gateway(fallback.url)]
+    const { session: started } = await session(t, { candidates }, { timeouts: { openMs: 2000 } })
     const connection = await started.connect()
     t.equal(connection.path, 'gateway', name)
     t.match(
@@ -186,9 +186,8 @@ t.test('a bind that is lost is tried over the gateway with a fresh token', async
   ] as const) {
     const worker = await dataPlane(t, tls, script as never)
     const fallback = await dataPlane(t, tls, binds())
-    const { session: started, controlPlane } = await session(t, {
-      candidates: [direct(worker.url), gateway(fallback.url)],
-    })
+    const candidates = [direct(worker.url), gateway(fallback.url)]
+    const { session: started, controlPlane } = await session(t, { candidates }, { timeouts: { bindMs: 2000 } })
     const connection = await started.connect()
     t.equal(connection.path, 'gateway', name)
     t.equal(JSON.parse(worker.texts[0] ?? '{}').token, 'header.payload-1.signature')

@@ -98,13 +98,10 @@ t.test('a flood of made-up key ids costs one fetch a second, and never the token
   const attackers = Array.from({ length: 100 }, async () => {
     while (!isOver) t.notOk(await keys.lookup(randomUUID()))
   })
-  const known = async () => {
-    const asked = performance.now()
-    t.ok(await keys.lookup(first.kid))
-    return performance.now() - asked
-  }
   await waitFor(() => state.requests.length >= 2, { what: 'the flood to have an effect' })
-  t.ok((await known()) < KEY_SET_COOLDOWN_MS / 2, 'a known key does not wait')
+  const { length } = state.requests
+  t.ok(await keys.lookup(first.kid))
+  t.equal(state.requests.length, length, 'a known key does not wait for a fetch')
   state.document = { keys: [first, second] }
   const waiting = Array.from({ length: 20 }, () => keys.lookup(second.kid))
   t.ok((await Promise.all(waiting)).every(key => key !== undefined))

@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import { getCACertificates, setDefaultCACertificates } from 'node:tls'
 import { inspect } from 'node:util'
-import { findSecret, type KmsFault, type KmsKeyState, newCanary, startKms } from '@rap/testkit'
+import { findSecret, type KmsFault, type KmsKeyState, newCanary, startKms, waitFor } from '@rap/testkit'
 import t from 'tap'
 import { keyOf } from '../support/key-of.ts'
 import { generate, kmsServer, openSource } from './kms.ts'
@@ -65,8 +65,8 @@ t.test('a service that does not answer costs the configured time, and is tried a
   const started = performance.now()
   const facts = { reason: 'timeout' }
   await t.rejects(key.unwrap(wrapped, CONTEXT), { code: 'ERR_KEY_UNAVAILABLE', facts })
-  t.ok(performance.now() - started < 2_000)
-  t.ok(kms.requests.length - before >= 2)
+  t.ok(performance.now() - started < 10_000)
+  await waitFor(() => kms.requests.length - before >= 2, { what: 'the second try' })
   kms.clearFaults()
 })
 

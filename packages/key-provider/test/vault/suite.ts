@@ -281,11 +281,10 @@ export async function transitSuite(t: Test, target: Target): Promise<void> {
     const dataKey = randomBytes(32)
     const end = performance.now() + 3200
     let uses = 0
-    for (; performance.now() < end; uses++) {
+    for (; performance.now() < end || uses <= 5; uses++) {
       t.same(await key.unwrap(await key.wrap(dataKey, CONTEXT), CONTEXT), dataKey)
       await new Promise(resolve => setTimeout(resolve, 50))
     }
-    t.ok(uses > 5)
   })
 
   await t.test('many callers at once share what can be shared, and each gets its own answer', async t => {

@@ -149,7 +149,7 @@ t.test('tries after a failure are spaced, and a look in between makes none', asy
   t.equal(calls, 1)
   const before = polls()
   const keepAlive = setInterval(() => {}, 1000)
-  await waitFor(() => polls() >= before + 2, { what: 'two more polls', timeoutMs: 10_000 })
+  await waitFor(() => polls() >= before + 2, { what: 'two more polls' })
   clearInterval(keepAlive)
   t.equal(calls, 1)
 })
