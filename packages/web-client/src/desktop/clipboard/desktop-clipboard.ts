@@ -1,4 +1,10 @@
-import type { RemoteClipboard } from './remote-clipboard.ts'
+/** The desktop's clipboard, without the browser's. */
+export interface RemotePort {
+  /** Told the text that was copied on the desktop. */
+  onText: (text: string) => void
+  /** Tells the desktop that there is a text; an empty one takes back what was offered. */
+  offer(text: string): Promise<void>
+}
 
 /** What may go which way, and how much of it. */
 export interface ClipboardRules {
@@ -36,16 +42,20 @@ const OF_PERMISSION: Readonly<Record<PermissionState, ToDesktop>> = {
 export class DesktopClipboard {
   /** Told of a text that is over the bound, once for each. */
   onTooLarge: (maxBytes: number) => void = () => undefined
-  readonly #remote: RemoteClipboard
+  readonly #remote: RemotePort
   readonly #listeners = new Set<() => void>()
   #rules: ClipboardRules
   #state: ClipboardState
   /** What both clipboards have, as far as is known, so that a text does not come back to where it was copied. */
   #shared: string | undefined
-  #waiting: string | undefined
-  #isReading = false
+  /** What was copied on the desktop last. */
+  #copied: string | undefined
+  /** What is on the desktop's clipboard is of this browser. */
+  #isOffered = false
+  #look: Promise<boolean> | undefined
+  #writing: Promise<boolean> | undefined
 
-  constructor(remote: RemoteClipboard, rules: ClipboardRules) {
+  constructor(remote: RemotePort, rules: ClipboardRules) {
     this.#remote = remote
     this.#rules = rules
     this.#state = { toDesktop: firstState(rules), fromDesktop: rules.fromDesktop ? 'empty' : 'off' }
@@ -66,10 +76,12 @@ export class DesktopClipboard {
   setRules(rules: ClipboardRules): void {
     const { toDesktop, fromDesktop } = this.#rules
     this.#rules = rules
-    if (!rules.toDesktop) this.#set({ toDesktop: 'off' })
-    else if (!toDesktop) this.#set({ toDesktop: firstState(rules) })
+    if (!rules.toDesktop) {
+      void this.#takeBack()
+      this.#set({ toDesktop: 'off' })
+    } else if (!toDesktop) this.#set({ toDesktop: firstState(rules) })
     if (!rules.fromDesktop) {
-      this.#waiting = undefined
+      this.#copied = undefined
       this.#set({ fromDesktop: 'off' })
     } else if (!fromDesktop) this.#set({ fromDesktop: 'empty' })
   }
@@ -78,11 +90,12 @@ export class DesktopClipboard {
   follow(host: HTMLElement, signal: AbortSignal): void {
     void this.#followPermission(signal)
     const look = () => void this.#lookByItself()
-    const returned = () => {
-      look()
-      if (this.#waiting !== undefined) void this.copyWaiting()
+    const returned = async () => {
+      // What was copied here in the meantime is newer, and stays.
+      const isNews = await this.#lookByItself()
+      if (!isNews && this.#state.fromDesktop === 'waiting') await this.copyWaiting()
     }
-    window.addEventListener('focus', returned, { signal })
+    window.addEventListener('focus', () => void returned(), { signal })
     host.addEventListener('pointerenter', look, { signal })
     host.addEventListener('pointerdown', look, { signal })
     // Ahead of the V of Ctrl+V, and before the RDP client takes the key.
@@ -109,51 +122,85 @@ export class DesktopClipboard {
   /** Sends a text to the desktop. */
   async offer(text: string): Promise<Pasted> {
     if (!this.#rules.toDesktop) return 'refused'
-    if (text === '') return 'nothing'
-    if (text.length * 2 > this.#rules.maxBytes) return 'too_large'
+    const refusal = text === '' ? 'nothing' : text.length * 2 > this.#rules.maxBytes ? 'too_large' : undefined
+    if (refusal !== undefined) {
+      await this.#takeBack()
+      return refusal
+    }
     const isSame = text === this.#shared
     this.#shared = text
+    this.#isOffered = true
     await this.#remote.offer(text)
     return isSame ? 'same' : 'sent'
   }
 
+  /** What was copied on the desktop last, to be copied by hand. */
+  get copied(): string | undefined {
+    return this.#copied
+  }
+
   /** Puts what was copied on the desktop into the browser's clipboard; false where the browser wants a click for it. */
   async copyWaiting(): Promise<boolean> {
-    const text = this.#waiting
-    if (text === undefined || !this.#rules.fromDesktop) return false
-    try {
-      await navigator.clipboard.writeText(text)
-    } catch {
-      this.#set({ fromDesktop: 'waiting' })
-      return false
+    this.#writing ??= this.#write().finally(() => {
+      this.#writing = undefined
+    })
+    return await this.#writing
+  }
+
+  async #write(): Promise<boolean> {
+    // Of a program that copies faster than the browser writes, the last text counts.
+    for (let text = this.#copied; text !== undefined; text = this.#copied) {
+      try {
+        await navigator.clipboard.writeText(text)
+      } catch {
+        if (this.#copied !== undefined) this.#set({ fromDesktop: 'waiting' })
+        return false
+      }
+      this.#shared = text
+      if (text !== this.#copied) continue
+      this.#set({ fromDesktop: 'copied' })
+      return true
     }
-    this.#shared = text
-    this.#set({ fromDesktop: 'copied' })
-    return true
+    return false
   }
 
   async #fromDesktop(text: string): Promise<void> {
     if (!this.#rules.fromDesktop) return
-    // Said first, so that a look at the browser's clipboard in between does not take it for new.
-    this.#waiting = text
+    this.#copied = text
+    this.#isOffered = false
     if (document.hasFocus()) await this.copyWaiting()
     else this.#set({ fromDesktop: 'waiting' })
   }
 
-  async #lookByItself(): Promise<void> {
-    if (this.#isReading || this.#state.toDesktop !== 'automatic' || !document.hasFocus()) return
-    this.#isReading = true
+  /** A text that was copied here since the last look goes to the desktop; answers whether there was one. */
+  async #lookByItself(): Promise<boolean> {
+    if (this.#state.toDesktop !== 'automatic' || !document.hasFocus()) return false
+    this.#look ??= this.#lookOnce().finally(() => {
+      this.#look = undefined
+    })
+    return await this.#look
+  }
+
+  async #lookOnce(): Promise<boolean> {
     try {
       const text = await navigator.clipboard.readText()
-      if (text === this.#shared || text === this.#waiting) return
-      if ((await this.offer(text)) !== 'too_large') return
+      // One that comes from the desktop just now is not new, although it is not shared before it is written.
+      if (text === this.#shared || (this.#writing !== undefined && text === this.#copied)) return false
+      if ((await this.offer(text)) === 'too_large') this.onTooLarge(this.#rules.maxBytes)
       this.#shared = text
-      this.onTooLarge(this.#rules.maxBytes)
+      return text !== ''
     } catch {
-      // A clipboard without text, or a permission that was just taken back: its change is told by itself.
-    } finally {
-      this.#isReading = false
+      // A permission that was just taken back: its change is told by itself.
+      return false
     }
+  }
+
+  /** What is not on the clipboard here any more is not pasted there: a password that was wiped, or the text before a picture. */
+  async #takeBack(): Promise<void> {
+    if (!this.#isOffered) return
+    this.#isOffered = false
+    this.#shared = undefined
+    await this.#remote.offer('')
   }
 
   async #followPermission(signal: AbortSignal): Promise<void> {

@@ -1,4 +1,5 @@
 import { Backend } from '@devolutions/iron-remote-desktop-rdp'
+import type { RemotePort } from './desktop-clipboard.ts'
 
 const TEXT = 'text/plain'
 
@@ -10,8 +11,7 @@ type RdpSession = Awaited<ReturnType<InstanceType<typeof Backend.SessionBuilder>
  * The component would read and write the browser's clipboard by itself, both ways or none, pictures and HTML included. This takes its
  * place: text alone, and each way by itself.
  */
-export class RemoteClipboard {
-  /** Told the text that was copied on the desktop. */
+export class RemoteClipboard implements RemotePort {
   onText: (text: string) => void = () => undefined
   #session: RdpSession | undefined
   #offered = ''
@@ -34,7 +34,7 @@ export class RemoteClipboard {
     return { ...Backend, SessionBuilder }
   }
 
-  /** Tells the desktop that there is a text; it is sent when something is pasted there. */
+  /** The text itself is sent when something is pasted there. */
   async offer(text: string): Promise<void> {
     this.#offered = text
     await this.#announce()
