@@ -28,6 +28,8 @@ export interface AttachmentTimes {
   readonly handshakeTimeoutMs?: number
   /** Length of a second of a policy's limits. */
   readonly secondMs?: number
+  /** Longest pause between two tries to report. */
+  readonly reportPauseMs?: number
 }
 
 /** What every attachment of a worker works with. */

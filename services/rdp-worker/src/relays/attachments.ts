@@ -119,6 +119,7 @@ export class Attachments {
 
   /** Ends every attachment, as a worker that stops does, and waits until all is reported. */
   async endAll(reason: CloseReason): Promise<void> {
+    this.#parts.reports.hurry()
     for (const id of this.ids()) this.end(id, reason)
     while (this.#ending.size > 0) await Promise.all(this.#ending)
   }
