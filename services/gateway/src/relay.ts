@@ -95,17 +95,26 @@ interface KeepAlive {
   readonly onDead: (end: WebSocket) => void
 }
 
-/** Pings an end and gives it up when nothing at all comes from it. An end that we hold back ourselves is not judged. */
+/**
+ * Pings an end and gives it up when nothing at all comes from it, however often it was asked. An end that we hold back ourselves is not
+ * judged; nor is one that was not asked, because this process itself stood still: what it says meanwhile is still to be read.
+ */
 function keepAlive(end: WebSocket, { pingIntervalMs, deadAfterMs, onDead }: KeepAlive): () => void {
+  const leastAsked = Math.floor(deadAfterMs / pingIntervalMs) - 1
   let lastHeard = performance.now()
+  let asked = 0
   const heard = () => {
     lastHeard = performance.now()
+    asked = 0
   }
   end.on('message', heard).on('pong', heard).on('ping', heard)
   const timer = setInterval(() => {
     if (end.isPaused) heard()
-    if (performance.now() - lastHeard >= deadAfterMs) onDead(end)
-    else if (end.readyState === end.OPEN) end.ping()
+    if (asked >= leastAsked && performance.now() - lastHeard >= deadAfterMs) onDead(end)
+    else {
+      asked += 1
+      if (end.readyState === end.OPEN) end.ping()
+    }
   }, pingIntervalMs)
   return () => clearInterval(timer)
 }

@@ -1,9 +1,9 @@
 import { createHash } from 'node:crypto'
 import { createServer, type Server } from 'node:https'
-import type { AddressInfo } from 'node:net'
 import type { TLSSocket } from 'node:tls'
 import { type Authority, identityOfCertificate, issueCertificate, spiffeId } from '@rap/pki'
 import { InternalClient, internalAgent, type Logger } from '@rap/service-kit'
+import { freePort } from '@rap/testkit'
 
 const TRUST_DOMAIN = 'rap.internal'
 
@@ -90,8 +90,9 @@ export class ControlPlaneStandIn {
 
   /** On the port that it had, where it had one. */
   async listen(): Promise<void> {
+    // No port that the kernel gives to outgoing connections: it has to be free when it is asked for again.
+    if (this.#port === 0) this.#port = await freePort()
     await new Promise<void>(resolve => this.#server.listen(this.#port, '127.0.0.1', resolve))
-    this.#port = (this.#server.address() as AddressInfo).port
   }
 
   async stop(): Promise<void> {
@@ -105,7 +106,7 @@ export class ControlPlaneStandIn {
     const identity = { trustDomain: TRUST_DOMAIN, expectedIdentity: 'service/control-plane' }
     const agent = internalAgent({ cert, key, ca: authority.certificatePem, ...identity })
     t.teardown(() => agent.destroy())
-    return new InternalClient({ baseUrl: this.url, agent, logger, timeoutMs: 2000 })
+    return new InternalClient({ baseUrl: this.url, agent, logger })
   }
 
   #directory(known: string | undefined): { status: number; etag: string; body: string } {

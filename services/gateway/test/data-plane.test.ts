@@ -112,10 +112,11 @@ t.test('a client that does not read holds the worker back, and gets every byte o
     workerEnd.send(chunk)
     sentHash.update(chunk)
   }
+  const isPaused = async () => /worker_to_client.* [1-9]/.test(await metric(gateway, 'rap_gateway_pauses_total'))
+  await waitFor(isPaused, { what: 'a pause' })
   const taken = await standsStill(() => relayedBytes(gateway, 'worker_to_client'))
   // What is on the way: the kernel's buffers towards the client, one high-water mark and what one read brings.
   t.ok(0 < taken && taken < 32 * 1024 * 1024, `${taken} bytes of ${chunks * chunk.length} were taken off the worker`)
-  t.match(await metric(gateway, 'rap_gateway_pauses_total'), /worker_to_client.* [1-9]/)
 
   const gotHash = createHash('sha256')
   let size = 0

@@ -25,12 +25,15 @@ t.test('a flood of strangers is a few reports with its exact number, and hides n
     await client.closed
   }
   const workerId = randomUUID()
+  const beganAtMs = performance.now()
   for (let round = 0; round < 15; round++) await Promise.all(Array.from({ length: 20 }, () => refuse('a.b.c')))
   await refuse(await gateway.token(workerId))
   await waitFor(() => standFor(reports, 'ERR_WORKER_UNREACHABLE') === 1, { what: 'the one with a token' })
   await gateway.gateway.app.close()
   t.equal(standFor(reports, 'ERR_BIND_TOKEN_INVALID'), 300)
-  t.ok(reports.length <= 16, `${reports.length} reports`)
+  // Windows of ten seconds.
+  const windows = 1 + Math.ceil((performance.now() - beganAtMs) / 10_000)
+  t.ok(reports.length <= 1 + 5 * windows, `${reports.length} reports`)
   t.match(
     await gateway.metrics.registry.metrics(),
     /rap_gateway_refusals_total\{reason="ERR_BIND_TOKEN_INVALID",.*\} 300/,
@@ -66,10 +69,11 @@ t.test(
     const workerId = randomUUID()
     const expired = await gateway.token(workerId, { ageSeconds: 120 })
     const forged = await tokenFor(await signingSet(), workerId)
-    await refuse(expired)
-    await refuse(forged)
-    await refuse(await gateway.token(workerId))
-    await waitFor(() => reports.length === 3, { what: 'reports' })
+    // Each is reported by itself, over whichever connection is free: in order where one waits for the other.
+    for (const [index, token] of [expired, forged, await gateway.token(workerId)].entries()) {
+      await refuse(token)
+      await waitFor(() => reports.length === index + 1, { what: 'its report' })
+    }
     const uuid = /^[0-9a-f-]{36}$/
     t.match(
       reports.map(({ body }) => body),

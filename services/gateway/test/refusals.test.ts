@@ -241,8 +241,11 @@ t.test('a new signing key is found, and made-up key ids do not become requests t
     const token = await tokenFor({ ...gateway.signing, key: { ...gateway.signing.key, kid: randomUUID() } }, worker.id)
     t.match(await refusalOf(gateway, bindWith(token)), { finding: 'ERR_TOKEN_UNKNOWN_KEY' })
   }
+  const beganAtMs = performance.now()
   await Promise.all(Array.from({ length: 20 }, madeUp))
-  t.ok(gateway.keySet.requests() <= 4, `${gateway.keySet.requests()} requests`)
+  const seconds = Math.ceil((performance.now() - beganAtMs) / 1000)
+  // The first one, and no more than one a second.
+  t.ok(gateway.keySet.requests() <= 2 + seconds, `${gateway.keySet.requests()} requests in ${seconds} s`)
 })
 
 t.test('without verification keys nobody gets through, and a stranger learns no more than ever', async t => {

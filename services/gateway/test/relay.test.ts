@@ -61,3 +61,23 @@ t.test('an end that answers pings lives, and so does one that we hold back', asy
   worker.far.close(4000, 'ERR_SESSION_DETACHED')
   t.same(await ended, { endedBy: 'worker', code: 4000 })
 })
+
+t.test('a process that stood still does not take its own silence for that of an end', async t => {
+  const [client, worker] = [await pair(t), await pair(t)]
+  for (const { far } of [client, worker]) far.on('ping', data => far.pong(data))
+  const ended = relay(client.near, worker.near, {
+    observer,
+    onWorkerLost: () => {},
+    pingIntervalMs: 20,
+    deadAfterMs: 100,
+  })
+  for (let round = 0; round < 3; round++) {
+    const until = performance.now() + 300
+    while (performance.now() < until);
+    await new Promise(resolve => setTimeout(resolve, 50))
+  }
+  t.equal(client.far.readyState, WebSocket.OPEN)
+  t.equal(worker.far.readyState, WebSocket.OPEN)
+  worker.far.close(4000, 'ERR_SESSION_DETACHED')
+  t.same(await ended, { endedBy: 'worker', code: 4000 })
+})
