@@ -1,12 +1,13 @@
 import type { RapServer } from '@rap/service-kit'
-import { Type } from '@sinclair/typebox'
+import { type Static, Type } from '@sinclair/typebox'
+import type { FastifyRequest } from 'fastify'
 import { authenticate, callerOf } from '../auth/authenticate.ts'
 import type { Context } from '../context.ts'
 import { limitOf, PageOf, PageQuery, pageOf, readTimeCursor } from '../http/page.ts'
 import { BEARER, IdParams, Uuid } from '../http/schemas.ts'
 import { requireResource } from '../resources/access.ts'
 import { listGrants } from './grants.ts'
-import { changePolicy, checkDocument, explainPolicy, readPolicy } from './rules.ts'
+import { changePolicy, checkDocument, explainPolicy, type PolicyChange, readPolicy } from './rules.ts'
 import {
   ChangedGrant,
   ChangedOrganizationPolicy,
@@ -23,6 +24,7 @@ import {
 } from './view.ts'
 
 const GrantParams = Type.Object({ id: Uuid, user_id: Uuid })
+type Ids = Static<typeof GrantParams>
 
 const SeenVersion = {
   version: Type.Optional(
@@ -37,23 +39,34 @@ const SeenVersion = {
 const PolicyBody = Type.Object({ document: Document, ...SeenVersion })
 const VersionQuery = Type.Object(SeenVersion)
 
-/** Policies of an organization and of a resource, which differ in the place alone. */
+/** Where policies are written: the three differ in the place alone. */
 const PLACES = [
   {
     url: '/v1/organizations/:id/policy',
-    whose: 'an organization',
-    named: (id: string) => ({ organizationId: id }),
-    answer: OrganizationPolicy,
+    params: IdParams,
+    named: ({ id }: Ids) => ({ organizationId: id }),
     changed: ChangedOrganizationPolicy,
     view: organizationPolicyView,
+    put: 'Write the policy of an organization; live sessions follow at once',
+    delete: 'Delete the policy of an organization; live sessions follow at once',
   },
   {
     url: '/v1/resources/:id/policy',
-    whose: 'a resource, which narrows that of its organization',
-    named: (id: string) => ({ resourceId: id }),
-    answer: ResourcePolicy,
+    params: IdParams,
+    named: ({ id }: Ids) => ({ resourceId: id }),
     changed: ChangedResourcePolicy,
     view: resourcePolicyView,
+    put: 'Write the policy of a resource, which narrows that of its organization; live sessions follow at once',
+    delete: 'Delete the policy of a resource; live sessions follow at once',
+  },
+  {
+    url: '/v1/resources/:id/grants/:user_id',
+    params: GrantParams,
+    named: ({ id, user_id }: Ids) => ({ resourceId: id, userId: user_id }),
+    changed: ChangedGrant,
+    view: grantPolicyView,
+    put: 'Write what one member may do on a resource; it only narrows, and live sessions follow at once',
+    delete: 'Take the grant of one member away: what holds for everybody holds for them',
   },
 ] as const
 
@@ -62,33 +75,22 @@ export function policyRoutes(app: RapServer, ctx: Context): void {
   const common = { tags: ['policies'], security: BEARER }
   const onRequest = authenticate(ctx)
 
-  for (const { url, whose, named, answer, changed, view } of PLACES) {
-    app.get(
-      url,
-      {
-        onRequest,
-        schema: { ...common, summary: `The policy of ${whose}`, params: IdParams, response: { 200: answer } },
-      },
-      async request => view(await readPolicy(ctx, callerOf(request), named(request.params.id))) as never,
-    )
+  for (const { url, params, named, changed, view, ...summaries } of PLACES) {
+    const change = async (request: FastifyRequest, made: PolicyChange) => {
+      const given = { named: named(request.params as Ids), change: made }
+      const done = await changePolicy(ctx, callerOf(request), given)
+      return { ...view(done), sessions_changed: done.sessionsChanged } as never
+    }
 
     app.put(
       url,
       {
         onRequest,
-        schema: {
-          ...common,
-          summary: `Write the policy of ${whose}; live sessions follow at once`,
-          params: IdParams,
-          body: PolicyBody,
-          response: { 200: changed },
-        },
+        schema: { ...common, summary: summaries.put, params, body: PolicyBody, response: { 200: changed } },
       },
       async request => {
         const { document, version } = request.body
-        const change = { document: checkDocument(document), version }
-        const done = await changePolicy(ctx, callerOf(request), { named: named(request.params.id), change })
-        return { ...view(done), sessions_changed: done.sessionsChanged } as never
+        return await change(request, { document: checkDocument(document), version })
       },
     )
 
@@ -96,22 +98,40 @@ export function policyRoutes(app: RapServer, ctx: Context): void {
       url,
       {
         onRequest,
-        schema: {
-          ...common,
-          summary: `Delete the policy of ${whose}; live sessions follow at once`,
-          params: IdParams,
-          querystring: VersionQuery,
-          response: { 200: changed },
-        },
+        schema: { ...common, summary: summaries.delete, params, querystring: VersionQuery, response: { 200: changed } },
       },
-      async request => {
-        const change = { document: null, version: request.query.version }
-        const given = { named: named(request.params.id), change }
-        const done = await changePolicy(ctx, callerOf(request), given)
-        return { ...view(done), sessions_changed: done.sessionsChanged } as never
-      },
+      async request => await change(request, { document: null, version: request.query.version }),
     )
   }
+
+  app.get(
+    '/v1/organizations/:id/policy',
+    {
+      onRequest,
+      schema: {
+        ...common,
+        summary: 'The policy of an organization',
+        params: IdParams,
+        response: { 200: OrganizationPolicy },
+      },
+    },
+    async request =>
+      organizationPolicyView(await readPolicy(ctx, callerOf(request), { organizationId: request.params.id })),
+  )
+
+  app.get(
+    '/v1/resources/:id/policy',
+    {
+      onRequest,
+      schema: {
+        ...common,
+        summary: 'The policy of a resource, which narrows that of its organization',
+        params: IdParams,
+        response: { 200: ResourcePolicy },
+      },
+    },
+    async request => resourcePolicyView(await readPolicy(ctx, callerOf(request), { resourceId: request.params.id })),
+  )
 
   app.get(
     '/v1/resources/:id/grants',
@@ -131,50 +151,6 @@ export function policyRoutes(app: RapServer, ctx: Context): void {
       const limit = limitOf(request.query)
       const rows = await listGrants(ctx.sql, id, { after: readTimeCursor(request.query.cursor), limit: limit + 1 })
       return pageOf(rows, limit, { place: row => row.place, item: grantView })
-    },
-  )
-
-  app.put(
-    '/v1/resources/:id/grants/:user_id',
-    {
-      onRequest,
-      schema: {
-        ...common,
-        summary: 'Write what one member may do on a resource; it only narrows, and live sessions follow at once',
-        params: GrantParams,
-        body: PolicyBody,
-        response: { 200: ChangedGrant },
-      },
-    },
-    async request => {
-      const { id: resourceId, user_id: userId } = request.params
-      const { document, version } = request.body
-      const done = await changePolicy(ctx, callerOf(request), {
-        named: { resourceId, userId },
-        change: { document: checkDocument(document), version },
-      })
-      return { ...grantPolicyView(done), sessions_changed: done.sessionsChanged }
-    },
-  )
-
-  app.delete(
-    '/v1/resources/:id/grants/:user_id',
-    {
-      onRequest,
-      schema: {
-        ...common,
-        summary: 'Take the grant of one member away: what holds for everybody holds for them',
-        params: GrantParams,
-        querystring: VersionQuery,
-        response: { 200: ChangedGrant },
-      },
-    },
-    async request => {
-      const { id: resourceId, user_id: userId } = request.params
-      const change = { document: null, version: request.query.version }
-      const given = { named: { resourceId, userId }, change }
-      const done = await changePolicy(ctx, callerOf(request), given)
-      return { ...grantPolicyView(done), sessions_changed: done.sessionsChanged }
     },
   )
 

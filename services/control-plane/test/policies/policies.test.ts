@@ -201,6 +201,17 @@ t.test('names and values that do not exist are refused, and the refusal names th
     [{ channels: ['display', 'display'] }, /channels/],
     [{ channels: Array.from({ length: 17 }, (_, n) => `c${n}`) }, /channels/],
     [{ channels: ['x'.repeat(41)] }, /channels/],
+    [{ channels: ['constructor', 'display'] }, /There is no channel .*constructor/],
+    [{ channels: ['__proto__'] }, /channels/],
+    [{ channels: [['display']] }, /channels/],
+    ...[0, -1, 1e21, 2 ** 53, 2 ** 31, '60', true, [60]].map((value): [unknown, RegExp] => [
+      { limits: { idle_seconds: value } },
+      /idle_seconds/,
+    ]),
+    [{ limits: { upload_session_bytes: 2 ** 53 } }, /upload_session_bytes/],
+    [{ limits: { upload_extensions: ['pdf', 'pdf'] } }, /upload_extensions/],
+    [{ limits: { upload_extensions: 'pdf' } }, /upload_extensions/],
+    [{ limits: null }, /limits/],
     [{ channels: 'display' }, /channels/],
     [null, /document/],
     [[], /document/],
@@ -213,6 +224,32 @@ t.test('names and values that do not exist are refused, and the refusal names th
   t.equal((await instance.call(admin, 'PUT', urls.organization, { body: {} })).status, 400)
   for (const version of [-1, 1.5, '1', 2 ** 31]) {
     t.equal((await put(admin, urls.organization, {}, version as number)).status, 400, String(version))
+  }
+  for (const version of ['', '-1', '1.5', '2147483648', 'x', '0&version=1', '__proto__']) {
+    const { status } = await instance.call(admin, 'DELETE', `${urls.organization}?version=${version}`)
+    t.equal(status, 400, `?version=${version}`)
+  }
+  t.match((await instance.call(admin, 'GET', urls.organization)).body, { version: 0 })
+})
+
+t.test('a document that is not one, or is too large, is refused before anything looks into it', async t => {
+  const { admin, urls } = await scene()
+  const payloads: [string, number][] = [
+    ['{"document":{"__proto__":{"channels":["file_upload"]}}}', 400],
+    ['{"document":{"constructor":{"prototype":{"channels":["file_upload"]}}}}', 400],
+    ['{"document":{"limits":{"__proto__":{"idle_seconds":null}}}}', 400],
+    ['{"document":{"channels":["display"],"channels":["teleport"]}}', 400],
+    [`{"document":${'['.repeat(10_000)}${']'.repeat(10_000)}}`, 400],
+    [JSON.stringify({ document: { channels: ['display'], padding: 'x'.repeat(2 ** 20) } }), 413],
+  ]
+  for (const [payload, status] of payloads) {
+    const answer = await instance.controlPlane.publicApp.inject({
+      method: 'PUT',
+      url: urls.organization,
+      headers: { authorization: `Bearer ${admin.token}`, 'content-type': 'application/json' },
+      payload,
+    })
+    t.equal(answer.statusCode, status, payload.slice(0, 60))
   }
   t.match((await instance.call(admin, 'GET', urls.organization)).body, { version: 0 })
 })
