@@ -162,7 +162,7 @@ t.test('scrubbing takes linear time on hostile lines', async t => {
   const hostile = ['eyJaaaaaaaa.', 'a://a:', '-----BEGIN PRIVATE KEY-----', 'Bearer ', 'eyJ', 'a:/'].map(part =>
     part.repeat(20_000),
   )
-  const startedAt = performance.now()
+  const started = process.cpuUsage()
   for (const text of hostile) logger.info(text)
-  t.ok(performance.now() - startedAt < 3000)
+  t.ok(process.cpuUsage(started).user < 3_000_000)
 })

@@ -11,7 +11,7 @@ import { startShadowServer } from './shadow-server.ts'
 
 const USERNAME = 'svc-rdp'
 const RIGHT = 'Pässw0rd {€}'
-const STEP_TIMEOUT_MS = 10_000
+const STEP_TIMEOUT_MS = 60_000
 
 /** X.224 Connection Request that offers HYBRID, [MS-RDPBCGR] §2.2.1.1, and the part of the answer that selects it. */
 const CONNECTION_REQUEST = hex('03000013 0ee000000000 00 01000800 02000000')

@@ -10,9 +10,9 @@ import { toHex, utf16 } from './helper.ts'
 
 // The test kit has the full server; it depends on this package, so this package cannot depend on it.
 
-const START_TIMEOUT_MS = 20_000
+const START_TIMEOUT_MS = 60_000
 /** Seconds after which the programs end by themselves, should the test be killed before it can stop them. */
-const LIFETIME = '150'
+const LIFETIME = '600'
 
 export interface ShadowServer {
   readonly port: number
@@ -78,12 +78,17 @@ function outputOf(child: ChildProcess, pattern: RegExp): Promise<string> {
   })
 }
 
+/** Below the ports that the kernel gives to outgoing connections, and below those of the test kit, so that nobody takes it meanwhile. */
 async function freePort(): Promise<number> {
-  const server = net.createServer().listen(0, '127.0.0.1')
-  await new Promise(resolve => server.once('listening', resolve))
-  const { port } = server.address() as net.AddressInfo
-  await new Promise(resolve => server.close(resolve))
-  return port
+  for (;;) {
+    const port = randomInt(10_000, 20_000)
+    const server = net.createServer()
+    const isFree = await new Promise<boolean>(resolve => {
+      server.once('error', () => resolve(false))
+      server.listen(port, '127.0.0.1', () => server.close(() => resolve(true)))
+    })
+    if (isFree) return port
+  }
 }
 
 /** What the program has written so far, for an error that explains itself. */

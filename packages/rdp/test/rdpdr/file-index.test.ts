@@ -51,11 +51,11 @@ t.test('a search by name, by wildcards and for everything says the same as looki
 t.test('a target that searches without end gets a share of the time, and no more', async t => {
   const { state, index } = held(LONGEST)
   t.equal(index.matching(`${'*a'.repeat(250)}b`), undefined, 'never: one of them would take seconds')
-  const started = performance.now()
+  const started = process.cpuUsage()
   let answered = 0
   for (let round = 0; round < 1000; round++) if (index.matching('*a*a*b') !== undefined) answered++
   t.equal(answered, 6)
-  t.ok(performance.now() - started < 2000)
+  t.ok(process.cpuUsage(started).user < 2_000_000)
   t.equal(index.matching('*')?.length, 1000, 'what takes no search goes on')
   t.match(index.matching(`${'A'.repeat(251)}0007`), [{ id: '7' }])
   state.now += 500

@@ -81,7 +81,7 @@ t.test('an expression with * and ? fits as a regular expression does', async t =
 })
 
 t.test('a hostile expression costs no more than name times expression', async t => {
-  const started = performance.now()
+  const started = process.cpuUsage()
   for (let round = 0; round < 100; round++) isNameInExpression('a'.repeat(255), `${'*a'.repeat(120)}b`)
-  t.ok(performance.now() - started < 2_000)
+  t.ok(process.cpuUsage(started).user < 2_000_000)
 })

@@ -536,13 +536,13 @@ t.test(
     })
     const target = new Target(files).mount()
     const root = target.open('\\')
-    const started = performance.now()
+    const started = process.cpuUsage()
     for (let round = 0; round < 200; round++) {
       target.ask(IRP_MJ.DIRECTORY_CONTROL, root, directoryBody(3, `\\${'*a'.repeat(250)}b`), 1)
       target.ask(IRP_MJ.CREATE, 0, createBody({ ...SEARCHED, path: `\\${'a'.repeat(255)}` }))
       target.ask(IRP_MJ.QUERY_VOLUME_INFORMATION, root, queryBody(1))
     }
-    t.ok(performance.now() - started < 2_000, 'a single search took more before')
+    t.ok(process.cpuUsage(started).user < 2_000_000, 'a single search took more before')
     const statuses = target.completions().map(({ status }) => status)
     t.equal(statuses.filter(status => status === NT_STATUS.INSUFFICIENT_RESOURCES).length, 200)
     t.equal(statuses.length, 600)
