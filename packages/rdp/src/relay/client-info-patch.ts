@@ -4,16 +4,21 @@ import { utf16 } from '../utf16.ts'
 import type { RelayCredentials, RelayOptions, RenderQualityProfile } from './types.ts'
 
 /** What of the client's own flags reaches the target. */
-const KEPT_FLAGS =
+const KEPT_FLAGS = INFO.ENABLEWINDOWSKEY | INFO.MOUSE_HAS_WHEEL | INFO.VIDEO_DISABLE
+
+/**
+ * The rest is decided here: no compression, no sound, no remote programs, no claims about where the password came from.
+ *
+ * xrdp ends a connection without MOUSE, DISABLECTRLALTDEL, UNICODE and MAXIMIZESHELL, which not every client sets.
+ */
+const SET_FLAGS =
   INFO.MOUSE |
   INFO.DISABLECTRLALTDEL |
+  INFO.UNICODE |
   INFO.MAXIMIZESHELL |
-  INFO.ENABLEWINDOWSKEY |
-  INFO.MOUSE_HAS_WHEEL |
-  INFO.VIDEO_DISABLE
-
-/** The rest is decided here: no compression, no sound, no remote programs, no claims about where the password came from. */
-const SET_FLAGS = INFO.UNICODE | INFO.LOGONNOTIFY | INFO.LOGONERRORS | INFO.NOAUDIOPLAYBACK
+  INFO.LOGONNOTIFY |
+  INFO.LOGONERRORS |
+  INFO.NOAUDIOPLAYBACK
 
 const PERFORMANCE_FLAGS: Record<RenderQualityProfile, number> = {
   low:

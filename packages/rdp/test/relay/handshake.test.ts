@@ -221,6 +221,8 @@ t.test('the Client Info PDU carries the credentials and nothing else that the cl
   t.equal(
     packet.flags,
     INFO.MOUSE |
+      INFO.DISABLECTRLALTDEL |
+      INFO.MAXIMIZESHELL |
       INFO.ENABLEWINDOWSKEY |
       INFO.UNICODE |
       INFO.AUTOLOGON |
@@ -235,6 +237,15 @@ t.test('the Client Info PDU carries the credentials and nothing else that the cl
   const [used] = relay.eventsOf('credentials_used')
   t.same(used?.packet, sent, 'the caller can zero what was sent')
   t.equal(relay.relay.phase, 'logon')
+})
+
+t.test('what xrdp insists on in the flags of a Client Info is there whatever the client says', async t => {
+  // node-rdpjs says nothing of a shell, and xrdp ends what lacks one of the four: xrdp_sec_process_logon_info.
+  const insisted = 0x33
+  for (const flags of [INFO.UNICODE, INFO.UNICODE | INFO.MOUSE | INFO.DISABLECTRLALTDEL]) {
+    const sent = new Harness().toJoined().client(clientInfo({ ...CLIENT_INFO, flags }))
+    t.equal(infoPacket(sent).flags & insisted, insisted, `client's flags are ${flags}`)
+  }
 })
 
 t.test('an ANSI Client Info becomes Unicode', async t => {
