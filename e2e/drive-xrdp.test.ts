@@ -9,6 +9,7 @@ import {
   encodeX224ConnectionRequest,
   PROTOCOL,
   RdpRelay,
+  type ReadResult,
   type RelayEvent,
 } from '@rap/rdp'
 import { canStartXrdp, startXrdp, waitFor, type XrdpServer } from '@rap/testkit'
@@ -35,7 +36,7 @@ class Files implements DriveFiles {
     return this.files
   }
 
-  read({ id }: DriveFile, offset: number, length: number, done: (bytes: Uint8Array | undefined) => void): void {
+  read({ id }: DriveFile, offset: number, length: number, done: (result: ReadResult) => void): void {
     this.#reads++
     this.mostReads = Math.max(this.mostReads, this.#reads)
     setImmediate(() => {
