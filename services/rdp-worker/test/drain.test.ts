@@ -89,15 +89,16 @@ t.test('what is left at the end of a drain is told why, and everything is report
 })
 
 t.test('a worker that starts says who it is, and keeps trying until the control plane knows', async t => {
-  let refusals = 1
+  let isAway = true
   const worker = await TestWorker.start(t, {
     prepare: controlPlane => {
       controlPlane.intercept = ({ path }) =>
-        path.endsWith('/workers/self') && refusals-- > 0 ? problem(503, 'ERR_SHUTTING_DOWN') : undefined
+        path.endsWith('/workers/self') && isAway ? problem(503, 'ERR_SHUTTING_DOWN') : undefined
     },
   })
   t.match(await worker.worker.ready(), { redis: 'ok', control_plane: 'not announced', verification_keys: 'ok' })
-  await waitFor(() => worker.controlPlane.announcements.length > 0, { what: 'the second try' })
+  isAway = false
+  await waitFor(() => worker.controlPlane.announcements.length > 0, { what: 'the next try', timeoutMs: 30_000 })
   t.match(worker.controlPlane.announcements, [
     {
       name: 'test worker',
@@ -138,7 +139,7 @@ t.test('the process drains on SIGTERM, says so on its health listener, and ends 
     args: [`${import.meta.dirname}/../src/main.ts`],
     env: { ...env, RDP_WORKER_DRAIN_SECONDS: '60' },
     readyWhen: /service_ready/,
-    readyTimeoutMs: 30_000,
+    readyTimeoutMs: 60_000,
   })
   t.teardown(() => worker.stop())
   const ready = JSON.parse(
@@ -147,7 +148,8 @@ t.test('the process drains on SIGTERM, says so on its health listener, and ends 
       .split('\n')
       .find(line => line.includes('service_ready')) ?? '{}',
   )
-  t.equal(await get(`${ready.health_url}/readyz`), 200)
+  const isReady = async () => (await get(`${ready.health_url}/readyz`)) === 200
+  await waitFor(isReady, { what: 'readiness', timeoutMs: 30_000 })
 
   const redis = connectRedis(redisServer.url, {
     name: 'test',

@@ -1,10 +1,9 @@
 import { X509Certificate } from 'node:crypto'
 import { createServer } from 'node:https'
-import type { AddressInfo } from 'node:net'
 import type { Duplex } from 'node:stream'
 import type { TLSSocket } from 'node:tls'
 import { type Authority, identityOfCertificate, issueCertificate, spiffeId } from '@rap/pki'
-import { TRUST_DOMAIN } from '@rap/testkit'
+import { freePort, TRUST_DOMAIN } from '@rap/testkit'
 
 /** What a test registers its clean-up with; tap's own `t` fits. */
 export interface Teardown {
@@ -83,8 +82,9 @@ export async function startPeer(
   })
   let port = 0
   const start = async (): Promise<void> => {
+    // No port that the kernel gives to outgoing connections: it has to be free when it is asked for again.
+    if (port === 0) port = await freePort()
     await new Promise<void>(resolve => server.listen(port, '127.0.0.1', resolve))
-    port = (server.address() as AddressInfo).port
   }
   const stop = async (): Promise<void> => {
     for (const socket of sockets) socket.destroy()

@@ -124,12 +124,15 @@ t.test('a flood of hints costs one question at a time', async t => {
   const seen = await startWatch(t, [own, last])
   peer.close(own, 'ready', null)
   peer.close(last, 'closed', null)
+  // The first question is answered when the whole flood is there.
+  const answer = Promise.withResolvers<void>()
   peer.intercept = async () => {
-    await new Promise(resolve => setTimeout(resolve, 50))
+    await answer.promise
     return undefined
   }
-  for (let time = 0; time < 200; time++) await hint(closing(own))
+  await Promise.all(Array.from({ length: 200 }, () => hint(closing(own))))
   await hint(closing(last))
+  answer.resolve()
   await waitFor(() => seen.ended.length === 1, { what: 'the end of the flood' })
   const questions = peer.polled.filter(([id]) => id === own).length
   t.ok(1 <= questions && questions < 20, `${questions} questions`)
@@ -163,7 +166,9 @@ t.test('without an answer nothing ends, and polls do not pile up', async t => {
   const seen = await startWatch(t, [own], 20)
   let asked = 0
   let release: () => void = () => {}
-  peer.intercept = async () => {
+  peer.intercept = async ({ body }) => {
+    // A last question of the test before may still be on its way.
+    if (!body.attachment_ids.includes(own)) return undefined
     asked += 1
     await new Promise<void>(resolve => (release = resolve))
     return problem(503, 'ERR_UPSTREAM_UNAVAILABLE')
@@ -185,7 +190,7 @@ t.test('a thousand attachments are one question, more are several', async t => {
   peer.intercept = () => undefined
   t.equal((await controlPlane.attachments(ids)).attachments.length, 1001)
   t.same(
-    peer.polled.map(asked => asked.length),
+    peer.polled.filter(([id]) => ids.some(own => own === id)).map(asked => asked.length),
     [1000, 1],
   )
 })

@@ -34,8 +34,8 @@ const client = new InternalClient({ baseUrl: resolver.peer.url, agent, logger })
 const leaseToken = await leaseTokenFor(await signingSet(), newPlace(workerId), randomUUID())
 const lease = { token: leaseToken, jti: decodeJti(leaseToken) }
 
-async function resolve(signal = new AbortController().signal) {
-  return await resolveCredentials(client, lease, { signal, timeoutMs: 3000 })
+async function resolve(signal = new AbortController().signal, timeoutMs = 20_000) {
+  return await resolveCredentials(client, lease, { signal, timeoutMs })
 }
 
 t.beforeEach(() => {
@@ -112,7 +112,7 @@ t.test('an answer that is not the one for this lease opens nothing', async t => 
 
 t.test('a resolver that is away is a failure, and one that restarts is waited for', async t => {
   await resolver.peer.stop()
-  await t.rejects(resolve(), { code: 'ERR_TARGET_CREDENTIALS_UNAVAILABLE' })
+  await t.rejects(resolve(undefined, 1000), { code: 'ERR_TARGET_CREDENTIALS_UNAVAILABLE' })
   const waiting = resolve()
   await resolver.peer.start()
   t.ok(await waiting)

@@ -338,10 +338,15 @@ t.test('a session ends by the clock of the control plane, however wrong that of 
 t.test('a session is over at its time, whatever happens in it', async t => {
   const { place, client } = await up()
   const events = await bindTo(place, ['events'])
-  const session_ends_at = new Date(Date.now() + 300).toISOString()
-  worker.controlPlane.policies.set(place.attachment_id, { allowed_channels: ALL, session_ends_at })
+  const endIn = (ms: number) => {
+    const session_ends_at = new Date(Date.now() + ms).toISOString()
+    worker.controlPlane.policies.set(place.attachment_id, { allowed_channels: ALL, session_ends_at })
+    return session_ends_at
+  }
   const timer = setInterval(() => client.sendRdp(input(Buffer.from('x'))), SECOND_MS)
-  t.match(await heard(events, { type: 'policy', session_ends_at }), {})
+  t.match(await heard(events, { type: 'policy', session_ends_at: endIn(3_600_000) }), {})
+  const session_ends_at = endIn(300)
   t.match(await client.closed, { code: 4007, reason: 'ERR_SESSION_TIME_LIMIT' })
+  t.ok(Date.now() >= Date.parse(session_ends_at), 'and not before')
   clearInterval(timer)
 })
