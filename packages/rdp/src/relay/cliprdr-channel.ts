@@ -4,12 +4,6 @@ import { Clipboard, type ClipboardPolicy } from './clipboard.ts'
 import type { RelayState } from './state.ts'
 import type { RelayDirection, RelayPolicy } from './types.ts'
 
-/**
- * The MCS user of a Windows server, as [MS-RDPBCGR] §4 shows it. A number that the target chooses anew with each PDU would be a way to the client
- * that no policy covers.
- */
-const SERVER_USER = 1002
-
 /** The cliprdr channel between client and target, with `Clipboard` in its middle. */
 export class CliprdrChannel {
   readonly #state: RelayState
@@ -24,7 +18,9 @@ export class CliprdrChannel {
       {
         toClient: message => {
           const channelId = state.clientIds.called(this.#place.channelId)
-          const place = { ...this.#place, initiator: SERVER_USER, channelId }
+          // Of the client's own user, as FreeRDP's server and xrdp say it: IronRDP answers in the name of whom it heard. A number that the target
+          // chooses anew with each PDU would be a way to the client that no policy covers.
+          const place = { ...this.#place, initiator: state.userId, channelId }
           state.toClient(encodeChannelPackets('send_data_indication', place, message))
         },
         toServer: message =>

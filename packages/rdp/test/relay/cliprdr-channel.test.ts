@@ -2,7 +2,7 @@ import type { Channel } from '@rap/session-policy'
 import t from 'tap'
 import { CHANNEL_FLAG, encodeChannelChunk, encodeChannelMessage } from '../../src/channel-pdu.ts'
 import { CB, encodeFormatListResponse } from '../../src/cliprdr/pdu.ts'
-import { encodeSendData } from '../../src/mcs/domain.ts'
+import { decodeMcsPdu, encodeSendData } from '../../src/mcs/domain.ts'
 import { concat } from '../helper.ts'
 import {
   capabilities,
@@ -100,6 +100,20 @@ t.test('the target has no number of its choice in what the client gets', async t
   )
   t.ok(plain.filter(bytes => bytes.length > 0).length >= 7, 'and it gets some')
 })
+
+t.test(
+  'the client hears everything from its own user, so that one who answers in the name of whom it heard is let in',
+  async t => {
+    const relay = active(BOTH)
+    relay.server(said(capabilities(LONG)))
+    const heard = decodeMcsPdu(relay.server(said(ready)).subarray(7))
+    if (heard.type !== 'send_data_indication') throw new Error(`the client was sent ${heard.type}`)
+    t.equal(heard.initiator, USER)
+    const route = { initiator: heard.initiator, channelId: CLIPRDR }
+    const answer = encodeChannelMessage(textList).map(chunk => encodeSendData('send_data_request', route, chunk))
+    t.not(relay.client(...answer).length, 0, 'its list gets through')
+  },
+)
 
 t.test('texts that programs hand to each other are no activity of a person', async t => {
   const relay = active(BOTH)
