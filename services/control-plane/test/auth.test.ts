@@ -3,8 +3,6 @@ import t from 'tap'
 import { countAttempt, LIMITS } from '../src/auth/login-limit.ts'
 import { type Answer, ORIGIN, PASSWORD, startStand, type TestUser } from './helper.ts'
 
-// Hashes of passwords take their time, on purpose.
-t.setTimeout(240_000)
 const stand = await startStand(t)
 const instance = await stand.build()
 const organizationId = await stand.organization()

@@ -7,8 +7,6 @@ import { call } from './support/https.ts'
 import { readiness, readyFields, serviceEnv, startService } from './support/service.ts'
 import { leaseToken, putSecret, type Resolver, resolve, seedPlace, startWorld, writeLease } from './support/world.ts'
 
-// Processes are started and ended, one after the other.
-t.setTimeout(240_000)
 const world = await startWorld(t)
 /** One environment, and so one master key, for all starts on this world's database. */
 const env = await serviceEnv(t, world)

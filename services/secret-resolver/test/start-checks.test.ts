@@ -9,8 +9,6 @@ import { keepSecrets } from './support/keep.ts'
 import { readyFields, serviceEnv, startService } from './support/service.ts'
 import { putSecret, seedPlace, startWorld } from './support/world.ts'
 
-// Processes are started and ended, one after the other.
-t.setTimeout(240_000)
 const world = await startWorld(t)
 // The rows are written with a key-1 of this world; the one of `env` has the same id and other bytes.
 await putSecret(world, await world.startResolver(), await seedPlace(world))

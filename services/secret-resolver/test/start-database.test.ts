@@ -4,8 +4,6 @@ import { migrateControlPlane, startDatabase } from './support/database.ts'
 import { readiness, readyFields, serviceEnv, startService } from './support/service.ts'
 import { startWorld } from './support/world.ts'
 
-// Processes and databases are started and ended, one after the other.
-t.setTimeout(240_000)
 const env = await serviceEnv(t, await startWorld(t))
 
 t.test('the service starts before the control plane has made its schema, and says what is missing', async t => {

@@ -9,8 +9,6 @@ import { firstTrustBundle, nextTrustBundle } from '@rap/trust-bundle'
 import t, { type Test } from 'tap'
 import { type Stand, startStand } from '../helper.ts'
 
-t.setTimeout(240_000)
-
 const stand = await startStand(t)
 const TOOL = join(import.meta.dirname, '../../src/cli/main.ts')
 const MAIN = join(import.meta.dirname, '../../src/main.ts')

@@ -2,8 +2,6 @@ import { CHANNELS } from '@rap/session-policy'
 import t from 'tap'
 import { newJkt, startStand } from '../helper.ts'
 
-t.setTimeout(240_000)
-
 const stand = await startStand(t)
 const limits = { SESSION_LIMIT_PER_USER: '1000', SESSION_LIMIT_PER_ORGANIZATION: '2000' }
 const instance = await stand.build(limits)

@@ -6,8 +6,6 @@ import { type KeyLookup, signToken, TokenError, verifyToken } from '@rap/token-c
 import t from 'tap'
 import { type Instance, newJkt, startStand } from '../helper.ts'
 
-// Many RSA keys are made, one after the other.
-t.setTimeout(240_000)
 const stand = await startStand(t)
 const platformOwner = await stand.user({ platformRole: 'owner' })
 const organizationId = await stand.organization()

@@ -6,8 +6,6 @@ import { RETIRING_SECONDS } from '../../src/trust/key-times.ts'
 import { SigningKeys } from '../../src/trust/signing-keys.ts'
 import { type Instance, newJkt, newWrapping, type Stand, startStand } from '../helper.ts'
 
-// Many RSA keys are made, one after the other.
-t.setTimeout(240_000)
 const stand = await startStand(t)
 const instance = await stand.build()
 const platformOwner = await stand.user({ platformRole: 'owner' })

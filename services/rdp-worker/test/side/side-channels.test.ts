@@ -7,8 +7,6 @@ import type { DataPlaneClient } from '../client.ts'
 import { input, startDesktop } from '../desktop.ts'
 import { type Ordered, TestWorker } from '../worker.ts'
 
-t.setTimeout(240_000)
-
 const ALL = [...CHANNELS]
 const SECOND_MS = 20
 

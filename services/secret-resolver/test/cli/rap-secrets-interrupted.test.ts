@@ -5,8 +5,6 @@ import t from 'tap'
 import { countByKey, lostOf, withWorkLeft } from '../support/keep.ts'
 import { startToolStand } from '../support/tool.ts'
 
-// Processes are started and ended, one after the other.
-t.setTimeout(240_000)
 const { database, keys, run, start, stored } = await startToolStand(t)
 const { resolver: sql, superuser } = database
 /** Two programs start first. */

@@ -7,8 +7,6 @@ import { activeKeyId } from '../../src/master-keys/store.ts'
 import { type Kept, keepSecrets, lostOf } from '../support/keep.ts'
 import { startToolStand } from '../support/tool.ts'
 
-// Processes are started and ended, one after the other.
-t.setTimeout(240_000)
 const { database, dir, keys, configure, run, stored } = await startToolStand(t)
 const { resolver: sql, superuser, urls } = database
 

@@ -9,8 +9,6 @@ import { countByKey, keepSecrets, lostOf, withWorkLeft } from '../support/keep.t
 import { readyFields, serviceEnv, startService } from '../support/service.ts'
 import { leaseToken, putSecret, type Resolver, resolve, seedPlace, startWorld, writeLease } from '../support/world.ts'
 
-// Processes are started and ended, one after the other.
-t.setTimeout(240_000)
 const world = await startWorld(t)
 const { resolver: sql, superuser } = world.database
 const base = await serviceEnv(t, world)

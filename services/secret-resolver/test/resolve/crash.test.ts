@@ -5,8 +5,6 @@ import type { Place } from '../support/seed.ts'
 import { readyFields, serviceEnv, startService } from '../support/service.ts'
 import { leaseToken, putSecret, type Resolver, resolve, seedPlace, startWorld, writeLease } from '../support/world.ts'
 
-// Processes are started and killed, one after the other.
-t.setTimeout(240_000)
 const world = await startWorld(t)
 const env = await serviceEnv(t, world)
 
