@@ -10,7 +10,7 @@ import { CHANNELS, type Channel, type PolicyAnswer, type PolicyRow } from './den
 import { beginUses, USES } from './denial/uses.ts'
 import { World } from './denial/world.ts'
 
-/** From the administrator's request until nothing comes through any more, in milliseconds. */
+/** From the administrator's request on, in milliseconds: what is begun later has no effect. */
 const LIMIT_MS = 2000
 
 const redis = await startRedis()
@@ -43,9 +43,16 @@ async function openUsed(t: Test, transport: Transport, path: Path): Promise<Live
 async function takeAway(t: Test, { cell }: Live, channel: Channel, change: () => Promise<PolicyAnswer>): Promise<void> {
   const askedAt = performance.now()
   const answered = change()
-  await waitFor(async () => !(await USES[channel](cell)), { what: `the end of ${channel}`, intervalMs: 20 })
-  const ms = Math.round(performance.now() - askedAt)
-  t.ok(ms <= LIMIT_MS, `${channel} is off after ${ms} ms`)
+  // A use takes its own time on a busy machine; what counts is when the last one began that still came through.
+  let lastMs = 0
+  const isOff = async () => {
+    const beganMs = Math.round(performance.now() - askedAt)
+    if (!(await USES[channel](cell))) return true
+    lastMs = beganMs
+    return false
+  }
+  await waitFor(isOff, { what: `the end of ${channel}`, intervalMs: 20 })
+  t.ok(lastMs <= LIMIT_MS, `${channel} came through ${lastMs} ms after the request for the last time`)
   t.equal((await answered).sessions_changed, 1)
   t.notOk(await USES[channel](cell), 'and stays off')
   for (const other of without(channel)) t.ok(await USES[other](cell), `${other} goes on`)
@@ -56,8 +63,8 @@ async function takeAway(t: Test, { cell }: Live, channel: Channel, change: () =>
 
 /** Nothing is done in this session until its idle limit ends it, which takes a minute. */
 const idleSeconds = 60
-const idle = await openLimited({ idle_seconds: idleSeconds })
 const idleSince = performance.now()
+const idle = await openLimited({ idle_seconds: idleSeconds })
 
 async function openLimited(limits: unknown): Promise<Cell> {
   const resourceId = await world.newResource(everything)
@@ -67,6 +74,18 @@ async function openLimited(limits: unknown): Promise<Cell> {
 
 async function stateOf({ link }: Cell): Promise<string> {
   return (await world.platform.api.call<{ state: string }>('GET', `/v1/sessions/${link.sessionId}`)).state
+}
+
+/** What is told comes on another connection than the end. */
+async function wasWarned({ link }: Cell): Promise<void> {
+  await waitFor(() => link.told('limit_near'), { what: 'the warning of the person' })
+}
+
+/** A session past its time reads as ended at once; its event comes when it is ended. */
+async function limitReached({ link }: Cell) {
+  return await waitFor(async () => (await world.eventsOf(link.sessionId, 'session_limit_reached'))[0], {
+    what: 'the limit in the audit',
+  })
 }
 
 t.jobs = 3
@@ -155,10 +174,9 @@ t.test('a session ends at the time limit, is warned before, and cannot be taken 
   const cell = await openLimited({ session_seconds: 60 })
   await sql`update rap.remote_sessions set ends_at = now() + interval '4 seconds' where id = ${cell.link.sessionId}`
   t.equal(await cell.link.closed, 'ERR_SESSION_TIME_LIMIT')
-  t.ok(cell.link.told('limit_near'), 'the person was warned')
+  await wasWarned(cell)
   await waitFor(async () => (await stateOf(cell)) === 'terminated', { what: 'the end of the session' })
-  const [event] = await world.eventsOf(cell.link.sessionId, 'session_limit_reached')
-  t.match(event, { code: 'ERR_SESSION_TIME_LIMIT', details: { limit: 'session_seconds' } })
+  t.match(await limitReached(cell), { code: 'ERR_SESSION_TIME_LIMIT', details: { limit: 'session_seconds' } })
   const { status } = await world.platform.api.send('POST', `/v1/sessions/${cell.link.sessionId}/data-plane-token`, {
     body: {},
   })
@@ -180,9 +198,8 @@ t.test('channels are taken away within the time also while Redis is down', async
 t.test('a session in which nothing is done is detached at its idle limit, not before', async t => {
   t.equal(await idle.link.closed, 'ERR_SESSION_IDLE_LIMIT')
   const seconds = (performance.now() - idleSince) / 1000
-  t.ok(seconds > idleSeconds - 2, `after ${seconds.toFixed(1)} s`)
-  t.ok(idle.link.told('limit_near'), 'the person was warned')
+  t.ok(seconds >= idleSeconds, `after ${seconds.toFixed(1)} s`)
+  await wasWarned(idle)
   await waitFor(async () => (await stateOf(idle)) === 'detached', { what: 'the detached session' })
-  const [event] = await world.eventsOf(idle.link.sessionId, 'session_limit_reached')
-  t.match(event, { code: 'ERR_SESSION_IDLE_LIMIT', details: { limit: 'idle_seconds' } })
+  t.match(await limitReached(idle), { code: 'ERR_SESSION_IDLE_LIMIT', details: { limit: 'idle_seconds' } })
 })

@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto'
 import { existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import {
@@ -163,6 +164,43 @@ t.test('two hundred files that are dropped on whatever is on the page arrive, an
   const ready = page.locator('[data-testid=transfer][data-name^="many-"][data-state=ready]')
   await waitFor(async () => (await ready.count()) === 200, { what: 'all of them in the list' })
   t.equal(await page.getByText(/^many-\d+\.txt is in RAP_Transfers$/).count(), 0, 'not one by one')
+  await page.getByRole('button', { name: 'Close files' }).click()
+})
+
+t.test('a page that is loaded again amid a file comes back to its desktop, and the same file goes on', async t => {
+  const path = join(xrdp.home, 'begun.bin')
+  writeFileSync(path, randomBytes(8 * MIB))
+  const sessions = async () =>
+    (await api.call<{ items: { id: string }[] }>('GET', '/v1/sessions')).items.map(({ id }) => id)
+  const before = await sessions()
+  const choose = async () => {
+    await page.getByRole('button', { name: 'Files', exact: true }).click()
+    await page.locator('input[type=file]').setInputFiles(path)
+  }
+  // Until the page is loaded again, the rest of the file is not read.
+  await page.evaluate(`(() => {
+    const { slice } = Blob.prototype
+    Blob.prototype.slice = function (start, ...more) {
+      const stops = this.name === 'begun.bin' && start >= ${2 * MIB}
+      return stops ? { arrayBuffer: () => new Promise(() => {}) } : slice.call(this, start, ...more)
+    }
+  })()`)
+  await choose()
+  await page
+    .getByTestId('upload')
+    .getByText(/2 MB of 8 MB/)
+    .waitFor()
+  page.once('dialog', dialog => void dialog.accept())
+  await page.reload()
+  await connected(page)
+  t.same(await sessions(), before, 'no second session')
+  await page.getByRole('button', { name: 'Files', exact: true }).click()
+  const begun = page.locator('[data-testid=transfer][data-name="begun.bin"]')
+  await begun.getByText(/2 MB of 8 MB · not finished/).waitFor()
+  await page.getByRole('button', { name: 'Close files' }).click()
+  await choose()
+  await begun.and(page.locator('[data-state=ready]')).waitFor()
+  t.equal(await page.locator('[data-testid=transfer][data-name^="begun"]').count(), 1)
   await page.getByRole('button', { name: 'Close files' }).click()
 })
 

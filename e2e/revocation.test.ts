@@ -145,29 +145,42 @@ t.test('a revoked worker loses its desktops on both ways within five seconds, an
   const tookMs = performance.now() - before
   t.ok(tookMs < PROMISED_MS, `${Math.round(tookMs)} ms`)
   const resolve = () => callAs(thief, `${platform.resolverUrl}/v1/resolve`, { method: 'POST', body: {} })
-  await waitFor(async () => (await resolve()).code === 'ERR_MTLS_IDENTITY', { what: 'the resolver', timeoutMs: 2000 })
+  await waitFor(async () => (await resolve()).code === 'ERR_MTLS_IDENTITY', { what: 'the resolver' })
   await assertRefused(t, 'at once')
 
   for (const { session } of onDoomed) {
     const seen = await api.call<object>('GET', `/v1/sessions/${session.id}`)
     t.match(seen, { state: 'failed', failure: { code: 'ERR_WORKER_REVOKED', remedy: String } })
   }
-  const token = unbound.data_plane.token
+  const signingKey = await stolenSigningKey(platform, home.path)
+  // Its own token, as if it had just been given.
+  const fresh = () => {
+    const now = Math.floor(Date.now() / 1000)
+    return bentToken(signingKey, unbound.data_plane.token, { claims: { iat: now, nbf: now, exp: now + 60 } })
+  }
   // A worker that is gone is unreachable too: only the gateway's log tells that it no longer tries.
   await waitFor(
     async () => {
+      const token = await fresh()
       const outcome = await wireBind(platform, { url: gatewayUrl, token, proof: await key.proof(token, gatewayUrl) })
       t.match(outcome, { bound: false, reason: 'ERR_WORKER_UNREACHABLE' })
       return platform.gateway?.log().includes('"finding":"worker_not_in_directory"')
     },
-    { what: 'a gateway that dials it no more', timeoutMs: PROMISED_MS },
+    { what: 'a gateway that dials it no more' },
   )
-  await t.rejects(wireBind(platform, { url: doomed.url, token, proof: 'x' }), 'it listens no more')
+  const listens = () =>
+    wireBind(platform, { url: doomed.url, token: 'x', proof: 'x' }).then(
+      () => true,
+      () => false,
+    )
+  await waitFor(async () => !(await listens()), { what: 'the end of its listener' })
   t.equal(doomed.isRunning(), true, 'and is there to say why')
   const healthUrl = /"health_url":"([^"]+)"/.exec(doomed.log())?.[1]
-  const answer = await fetch(`${healthUrl}/readyz`)
-  t.equal(answer.status, 503)
-  t.match(await answer.text(), /revoked/)
+  const isOut = async () => {
+    const answer = await fetch(`${healthUrl}/readyz`)
+    return answer.status === 503 && (await answer.text()).includes('revoked')
+  }
+  await waitFor(isOut, { what: 'a worker that is not ready and says why' })
   for (const [index, other] of others.entries()) await assertAlive(t, other, `after-${index}`)
   for (const started of [...onInnocent, ...extra.splice(0)]) await endSession(platform, started)
 })
@@ -248,10 +261,10 @@ t.test('a certificate that is taken back ends what stands on it, and its owner i
 })
 
 t.test('the audit has it all', async t => {
-  const page = await api.call<{ items: { event: string }[] }>(
-    'GET',
-    '/v1/audit-events?organization_id=platform&limit=200',
-  )
-  const events = new Set(page.items.map(({ event }) => event))
-  for (const event of ['worker_revoked', 'certificate_revoked', 'revoked_peer_refused']) t.ok(events.has(event), event)
+  for (const event of ['worker_revoked', 'certificate_revoked', 'revoked_peer_refused']) {
+    const query = `/v1/audit-events?organization_id=platform&event=${event}`
+    const rows = async () => (await api.call<{ items: unknown[] }>('GET', query)).items.length
+    // Refusals are counted for some seconds where there are many.
+    t.ok(await waitFor(rows, { what: event }), event)
+  }
 })
