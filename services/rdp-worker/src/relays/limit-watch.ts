@@ -33,21 +33,26 @@ export interface LimitWatchOptions {
   readonly onReached: (reason: CloseReason) => void
   /** Length of a second of a limit, in milliseconds; tests shorten it. */
   readonly secondMs: number
+  /** Monotonic clock, in milliseconds. */
+  readonly now?: () => number
 }
 
 /** Watches over the times of one bound attachment: idle, and the session's end. */
 export class LimitWatch {
   readonly #options: LimitWatchOptions
+  readonly #now: () => number
   readonly #timer: NodeJS.Timeout
   readonly #warned = new Map<TimeLimit, string>()
   #policy: RuntimePolicy
   #activity: number
-  #activeAt = performance.now()
+  #activeAt: number
 
   constructor(options: LimitWatchOptions) {
     this.#options = options
     this.#policy = options.policy
     this.#activity = options.activity()
+    this.#now = options.now ?? (() => performance.now())
+    this.#activeAt = this.#now()
     this.#timer = setInterval(() => this.#look(), options.secondMs)
     this.#timer.unref()
   }
@@ -88,7 +93,7 @@ export class LimitWatch {
   #left(): Left[] {
     const { activity, secondMs } = this.#options
     const { limits, endsAt } = this.#policy
-    const nowMs = performance.now()
+    const nowMs = this.#now()
     const count = activity()
     if (count !== this.#activity) {
       this.#activity = count
