@@ -23,10 +23,13 @@ function policyFor({ idle, left, at = 'then' }: { idle?: number; left?: number; 
 function watchOver(t: { teardown(run: () => void): void }, policy: RuntimePolicy) {
   const told: NearLimit[] = []
   const reached: string[] = []
-  const did = { count: 0 }
+  const did = { count: 0, looks: 0 }
   const watch = new LimitWatch({
     policy,
-    activity: () => did.count,
+    activity: () => {
+      did.looks += 1
+      return did.count
+    },
     onNear: near => told.push(near),
     onReached: reason => reached.push(reason),
     secondMs: SECOND_MS,
@@ -75,6 +78,8 @@ t.test('whoever does something is not idle, and is warned anew the next time', a
     t.match(watch.near(), [{ limit: 'idle_seconds' }])
     did.count++
     t.same(watch.near(), [], 'at once')
+    const { looks } = did
+    await waitFor(() => did.looks > looks, { what: 'a look', intervalMs: 2 })
   }
   t.same(reached, [])
 })
