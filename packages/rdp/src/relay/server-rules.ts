@@ -127,9 +127,11 @@ export class ServerRules implements LaneRules {
       case 'rdpdr': {
         const { kind, showsProtocol } = channel
         const channelId = state.clientIds.called(pdu.channelId)
-        const forClient =
-          channelId === pdu.channelId ? packet : encodeSendData(pdu.type, { ...pdu, channelId }, pdu.userData)
-        this.#channels.push(kind, 'server_to_client', { ...pdu, packet: forClient, showsProtocol })
+        // Windows speaks as a user of its own, other servers as the client's. IronRDP answers in the name of whom it heard.
+        const initiator = state.userId
+        const isSame = channelId === pdu.channelId && initiator === pdu.initiator
+        const forClient = isSame ? packet : encodeSendData(pdu.type, { initiator, channelId }, pdu.userData)
+        this.#channels.push(kind, 'server_to_client', { ...pdu, initiator, packet: forClient, showsProtocol })
         break
       }
       case 'message':

@@ -1,11 +1,16 @@
 import t from 'tap'
 import { CHANNEL_FLAG, encodeChannelChunk } from '../../src/channel-pdu.ts'
 import { type DynvcPdu, encodeDynvcPdu, STATUS_NO_LISTENER } from '../../src/drdynvc.ts'
+import { encodeSendData } from '../../src/mcs/domain.ts'
 import { PDUTYPE2 } from '../../src/share.ts'
 import { concat, hex, refuses } from '../helper.ts'
-import { DISPLAY_CONTROL, DRDYNVC, dynamic, Harness, IO, indication, request, share } from './harness.ts'
+import { DISPLAY_CONTROL, DRDYNVC, dynamic, Harness, IO, indication, request, share, USER } from './harness.ts'
 
 const fromServer = (pdu: DynvcPdu) => dynamic(indication, encodeDynvcPdu(pdu))
+/** The same as the client gets it: in its own name, whoever the target speaks as. */
+const heard: typeof indication = (channelId, ...parts) =>
+  encodeSendData('send_data_indication', { initiator: USER, channelId }, ...parts)
+const asHeard = (pdu: DynvcPdu) => dynamic(heard, encodeDynvcPdu(pdu))
 const fromClient = (pdu: DynvcPdu) => dynamic(request, encodeDynvcPdu(pdu))
 const create = (channelId: number, channelName: string): DynvcPdu => ({
   type: 'create_request',
@@ -44,8 +49,8 @@ t.test('display control is opened, carries data both ways, and is closed', async
     ['client', { type: 'data_first', channelId: 3, length: 4000, compressed: false, data: hex('01') }],
     ['client', { type: 'close', channelId: 3 }],
   ] as const) {
-    const packet = side === 'server' ? fromServer(pdu) : fromClient(pdu)
-    t.same(side === 'server' ? relay.server(packet) : relay.client(packet), packet, pdu.type)
+    if (side === 'server') t.same(relay.server(fromServer(pdu)), asHeard(pdu), pdu.type)
+    else t.same(relay.client(fromClient(pdu)), fromClient(pdu), pdu.type)
   }
   t.equal(relay.server(fromServer(data(3))).length, 0, 'closed is closed')
 })
@@ -119,16 +124,30 @@ t.test('without display, display control is refused like any other', async t => 
   t.ok(relay.eventsOf('channel_refused').some(({ name }) => name === 'drdynvc'))
 })
 
+t.test(
+  'a client that answers in the name of whoever it heard answers in its own, whoever the target speaks as',
+  async t => {
+    for (const initiator of [1002, USER, 1001, 65_535]) {
+      const relay = new Harness().toActive()
+      const said: typeof indication = (channelId, ...parts) =>
+        encodeSendData('send_data_indication', { initiator, channelId }, ...parts)
+      const got = relay.server(dynamic(said, encodeDynvcPdu(create(3, DISPLAY_CONTROL))))
+      t.same(got, asHeard(create(3, DISPLAY_CONTROL)), `${initiator}`)
+      t.same(relay.client(fromClient(accept(3))), fromClient(accept(3)))
+    }
+  },
+)
+
 t.test('version 3 is offered as version 2, so that nobody compresses', async t => {
   const relay = new Harness().toActive()
   const priorityCharges = [1, 2, 3, 4]
   const capabilities = (version: number): DynvcPdu => ({ type: 'capabilities', version, priorityCharges })
-  t.same(relay.server(fromServer(capabilities(3))), fromServer(capabilities(2)))
-  t.same(relay.server(fromServer(capabilities(2))), fromServer(capabilities(2)))
+  t.same(relay.server(fromServer(capabilities(3))), asHeard(capabilities(2)))
+  t.same(relay.server(fromServer(capabilities(2))), asHeard(capabilities(2)))
   const answer = (version: number): DynvcPdu => ({ type: 'capabilities', version, priorityCharges: [] })
   t.same(relay.client(fromClient(answer(3))), fromClient(answer(2)))
   t.same(relay.client(fromClient(answer(2))), fromClient(answer(2)))
-  t.same(relay.server(fromServer(answer(1))), fromServer(answer(1)))
+  t.same(relay.server(fromServer(answer(1))), asHeard(answer(1)))
   t.same(relay.client(fromClient(answer(2))), fromClient(answer(1)), 'not above what was offered')
 })
 
@@ -166,8 +185,7 @@ t.test('soft-sync, which moves channels to a tunnel, reaches neither side', asyn
 t.test('a message in several chunks is joined, judged and passed on', async t => {
   const relay = open()
   const message = encodeDynvcPdu({ type: 'data', channelId: 3, compressed: false, data: new Uint8Array(4000).fill(7) })
-  const packet = dynamic(indication, message)
-  t.same(relay.server(packet), packet)
+  t.same(relay.server(dynamic(indication, message)), dynamic(heard, message))
   const hidden = dynamic(indication, encodeDynvcPdu({ ...data(8), data: new Uint8Array(4000) } as DynvcPdu))
   t.equal(relay.server(hidden).length, 0)
 })
@@ -189,8 +207,8 @@ t.test('chunks that are compressed, too large or out of order are refused', asyn
 
 t.test('suspend and resume without data pass', async t => {
   for (const flags of [CHANNEL_FLAG.SUSPEND, CHANNEL_FLAG.RESUME]) {
-    const packet = indication(DRDYNVC, encodeChannelChunk({ length: 0, flags, data: hex('') }))
-    t.same(new Harness().toActive().server(packet), packet)
+    const chunk = encodeChannelChunk({ length: 0, flags, data: hex('') })
+    t.same(new Harness().toActive().server(indication(DRDYNVC, chunk)), heard(DRDYNVC, chunk))
   }
 })
 
