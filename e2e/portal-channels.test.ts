@@ -72,6 +72,12 @@ async function isPasted(text: string): Promise<boolean> {
   return await waitFor(isThere, { what: `${text} on the desktop`, timeoutMs: 60_000 })
 }
 
+/** Whether a person sees the whole of it without scrolling. */
+function isInWindow(element: Element): boolean {
+  const { top, bottom } = element.getBoundingClientRect()
+  return top >= 0 && bottom <= globalThis.innerHeight
+}
+
 /** Goes to another desktop of the same account, which shows the same screen. */
 async function visit(resourceId: string): Promise<void> {
   await page.goto(`${apiUrl}/resources/${resourceId}/desktop`)
@@ -196,7 +202,7 @@ t.test('a page that is loaded again amid a file comes back to its desktop, and t
   t.same(await sessions(), before, 'no second session')
   await page.getByRole('button', { name: 'Files', exact: true }).click()
   const begun = page.locator('[data-testid=transfer][data-name="begun.bin"]')
-  await begun.getByText(/2 MB of 8 MB · not finished/).waitFor()
+  await begun.getByText(/MB of 8 MB · not finished/).waitFor()
   await page.getByRole('button', { name: 'Close files' }).click()
   await choose()
   await begun.and(page.locator('[data-state=ready]')).waitFor()
@@ -293,6 +299,29 @@ t.test('a session whose time is over says so, and the way on', async t => {
   await connected(page)
 })
 
+t.test('what is allowed while a desktop is open is offered with a new connection to it', async t => {
+  await visit(quiet.id)
+  const sessionNow = async () => {
+    const path = `/v1/sessions?organization_id=${organizationId}&resource_id=${quiet.id}&state=active`
+    const [session] = (await api.call<{ items: { id: string }[] }>('GET', path)).items
+    return session?.id
+  }
+  const before = await sessionNow()
+  await api.call('PUT', policyOf(quiet.id), { body: { document: {} } })
+  // The person comes back from wherever they were told so.
+  await page.evaluate(() => globalThis.dispatchEvent(new Event('focus')))
+  const bar = page.getByTestId('newly-allowed')
+  await bar.getByText('the clipboard to the desktop').waitFor()
+  await bar.getByRole('button', { name: 'Reconnect' }).click()
+  await bar.waitFor({ state: 'detached' })
+  await connected(page)
+  t.equal(await sessionNow(), before, 'the same session goes on')
+  await page.getByRole('button', { name: 'What may I do here?' }).click()
+  await page.getByText('The clipboard to the desktop is on.').waitFor()
+  await page.keyboard.press('Escape')
+  t.equal(await bar.count(), 0)
+})
+
 t.test('an administrator edits the policy and sees what it comes to', async t => {
   await page.goto(`${apiUrl}/policy`)
   const editor = page.getByTestId('policy-organization')
@@ -312,7 +341,9 @@ t.test('an administrator edits the policy and sees what it comes to', async t =>
   await editor.locator('[data-channel=events]').getByText('Off', { exact: true }).click()
   await editor.getByRole('button', { name: 'Save' }).click()
   const conflict = page.locator('[data-code=ERR_POLICY_CHANGED]')
-  await conflict.getByRole('button', { name: 'Try again' }).click()
+  await conflict.waitFor()
+  t.ok(await conflict.evaluate(isInWindow), 'whoever has saved at the foot of the page sees it')
+  await conflict.getByRole('button', { name: 'Reload' }).click()
   await editor.locator('[data-result=file_upload]').getByText('On', { exact: true }).waitFor()
 })
 

@@ -2,6 +2,7 @@ export {
   extensionOf,
   refusalOfFile,
   refusalOfOneMore,
+  safeFileName,
   type Transfer,
   UPLOAD_REFUSALS,
   type UploadRefusal,

@@ -395,6 +395,25 @@ t.test('what was removed is not among the items any more, whenever the next list
   t.same(transfers.items, [])
 })
 
+t.test('a file that is lost on the worker is told with the reason, and is no item any more', async t => {
+  const here = await world(t)
+  const { worker } = here
+  const transfers = await opened(t, here)
+  const uploadId = randomUUID()
+  await transfers.upload(blobOf(randomBytes(1000)), { name, uploadId })
+  await waitFor(() => transfers.items[0]?.state === 'ready', { what: 'the file in the list' })
+  const events = listen(transfers)
+  const [socket] = worker.sockets
+  for (const _ of [1, 2]) worker.refused(socket!, uploadId, 'ERR_UPLOAD_DAMAGED')
+  const lost = () => events.filter(({ type }) => type === 'taken_away')
+  await waitFor(() => lost().length > 0, { what: 'the loss' })
+  t.match(lost(), [
+    { item: { upload_id: uploadId, name }, error: { code: 'ERR_UPLOAD_DAMAGED', remedy: /administrator/ } },
+  ])
+  t.equal(lost().length, 1)
+  t.same(transfers.items, [])
+})
+
 t.test('one that cannot be opened again leaves the older one as it was', async t => {
   const here = await world(t)
   const older = await opened(t, here)

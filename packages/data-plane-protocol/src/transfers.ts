@@ -163,7 +163,10 @@ export type SideMessage =
 /** Every way an upload ends without a file, with the words for the person. The channel and the other uploads go on. */
 export const UPLOAD_REFUSALS = {
   ERR_UPLOAD_NOT_ALLOWED: { detail: 'Sending files is off by policy.', remedy: 'Ask your administrator.' },
-  ERR_UPLOAD_NAME: { detail: 'This file name cannot be used.', remedy: 'Rename the file and send it again.' },
+  ERR_UPLOAD_NAME: {
+    detail: 'This file name cannot be used.',
+    remedy: 'Rename the file and send it again; shortcuts and the like can be sent in an archive.',
+  },
   ERR_UPLOAD_EXTENSION: {
     detail: 'Files of this kind may not be sent.',
     remedy: 'Ask your administrator which kinds may.',

@@ -1,8 +1,12 @@
+import { setImmediate } from 'node:timers/promises'
+import { RapError, type Transfers } from '@rap/client-sdk'
 import { DEFAULT_LIMITS, type SessionLimits } from '@rap/session-policy'
 import t from 'tap'
+import { begunBefore } from '../src/desktop/files/begun-before.ts'
 import { localRefusal, usedBy } from '../src/desktop/files/local-refusal.ts'
 import { shownName } from '../src/desktop/files/shown-name.ts'
 import { sizeText, timeText } from '../src/desktop/files/sizes.ts'
+import { goesOn, type UploadEnd, Uploads } from '../src/desktop/files/uploads.ts'
 
 const NOTHING = { files: 0, bytes: 0 }
 const limits = (change: Partial<SessionLimits>): SessionLimits => ({ ...DEFAULT_LIMITS, ...change })
@@ -26,6 +30,15 @@ t.test('what the worker would refuse for certain is refused here, at the bound a
       ['one file more', { upload_files: 2 }, { name: 'a', size: 1 }, { files: 2, bytes: 1 }, 'ERR_UPLOAD_TOO_MANY'],
       ['an allowed kind in capitals', { upload_extensions: ['pdf'] }, { name: 'A.PDF', size: 1 }, NOTHING, undefined],
       ['another kind', { upload_extensions: ['pdf'] }, { name: 'a.pdf.exe', size: 1 }, NOTHING, 'ERR_UPLOAD_EXTENSION'],
+      ['a kind that spaces hide', { upload_extensions: ['pdf'] }, { name: 'a.pdf ', size: 1 }, NOTHING, undefined],
+      [
+        'a kind that turned text hides',
+        { upload_extensions: ['pdf'] },
+        { name: 'a\u202efdp.exe', size: 1 },
+        NOTHING,
+        'ERR_UPLOAD_EXTENSION',
+      ],
+      ['what the Explorer acts on', {}, { name: 'a.LNK', size: 1 }, NOTHING, 'ERR_UPLOAD_NAME'],
       ['no kind at all', { upload_extensions: [] }, { name: 'a', size: 1 }, NOTHING, 'ERR_UPLOAD_EXTENSION'],
     ]
   for (const [what, change, file, used, code] of cases) {
@@ -60,3 +73,70 @@ t.test('a name is shown in the order in which it is written, whatever it holds',
   t.equal(shownName('\u2066a\u2069\u200F\u061C.pdf'), 'a.pdf')
   t.equal(shownName('Grüße 你好 שלום.pdf'), 'Grüße 你好 שלום.pdf')
 })
+
+t.test(
+  'a file goes on where a page before has left it: the same name and size, not finished, and not under way',
+  async t => {
+    const item = { upload_id: 'one', name: 'a_b.txt', size: 10, offset: 3, state: 'receiving' as const }
+    const others = [{ ...item, upload_id: 'two', state: 'ready' as const }, item]
+    const own = new Set<string>()
+    t.equal(begunBefore({ name: 'a:b.txt', size: 10 }, others, own), item, 'by the name that it has there')
+    t.equal(begunBefore({ name: 'a_b.txt', size: 11 }, others, own), undefined)
+    t.equal(begunBefore({ name: 'c.txt', size: 10 }, others, own), undefined)
+    t.equal(begunBefore({ name: 'a_b.txt', size: 10 }, others, own.add('one')), undefined)
+  },
+)
+
+const explain = (error: unknown) => ({ title: '', detail: '', remedy: undefined, code: (error as RapError).code })
+
+/** What the page asks of the connection, answered by the test. */
+function connection() {
+  const asked: { id: string; resolve(name: string): void; reject(error: Error): void }[] = []
+  const upload = (_file: File, { uploadId }: { uploadId: string }) =>
+    new Promise<{ name: string }>((resolve, reject) => {
+      asked.push({ id: uploadId, resolve: name => resolve({ name }), reject })
+    })
+  return { asked, transfers: { upload } as unknown as Transfers }
+}
+
+t.test(
+  'what was taken up and turns out to be another file is sent anew, once, and whoever looks sees no failure',
+  async t => {
+    const uploads = new Uploads(explain)
+    const { asked, transfers } = connection()
+    uploads.use(transfers, 'session')
+    for (const code of ['ERR_UPLOAD_CONFLICT', 'ERR_UPLOAD_HASH_MISMATCH']) {
+      uploads.takeUp(new File(['abc'], 'a.txt'), 'begun')
+      asked.shift()?.reject(new RapError(code, 'refused'))
+      await setImmediate()
+      const [again] = asked.splice(0)
+      t.not(again?.id, 'begun')
+      t.match(uploads.state, [{ name: 'a.txt', state: 'sending', failure: undefined }])
+      again?.reject(new RapError('ERR_UPLOAD_HASH_MISMATCH', 'refused'))
+      await setImmediate()
+      t.match(uploads.state, [{ state: 'failed', failure: { code: 'ERR_UPLOAD_HASH_MISMATCH' } }])
+      uploads.cancel(uploads.state[0]?.id ?? '')
+    }
+  },
+)
+
+t.test(
+  'a file that was lost there is shown with its reason, and cannot be sent from a page that has it not',
+  async t => {
+    const uploads = new Uploads(explain)
+    const { asked, transfers } = connection()
+    uploads.use(transfers, 'session')
+    const ends: UploadEnd[] = []
+    uploads.onEnd = end => ends.push(end)
+    const failure = { title: 'Gone', detail: 'It was changed.', code: 'ERR_UPLOAD_DAMAGED', remedy: undefined }
+    uploads.addLost({ upload_id: 'one', name: 'a.txt', size: 3, offset: 3, state: 'ready' }, failure)
+    t.match(uploads.state, [{ id: 'one', name: 'a.txt', state: 'failed', isHere: false, failure }])
+    t.match(ends, [{ name: 'a.txt', failure }])
+    uploads.retry('one')
+    uploads.use(transfers, 'session')
+    t.same(asked, [])
+    t.notOk(uploads.state.some(goesOn))
+    uploads.cancel('one')
+    t.same(uploads.state, [])
+  },
+)

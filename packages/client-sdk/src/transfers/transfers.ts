@@ -30,13 +30,15 @@ export interface ConnectionPolicy {
 export type TransferNotice = Extract<SideMessage, { readonly type: 'transfers' | 'policy' | 'limit_near' | 'withheld' }>
 
 /**
- * A notice as the worker said it, or a change of the connection: it was lost and is looked for, or is there again.
+ * A notice as the worker said it, a change of the connection (it was lost and is looked for, or is there again), or the loss of a file.
  * A reader that is slow misses the oldest of what waits for it.
  */
 export type TransferEvent =
   | TransferNotice
   | ({ readonly type: 'lost' } & Pick<CloseInfo, 'reason' | 'detail'>)
   | { readonly type: 'connected' }
+  /** A file that was in RAP_Transfers is there no more, and nobody here has asked for that; `error` has the worker's reason. */
+  | { readonly type: 'taken_away'; readonly item: Transfer; readonly error: RapError }
 
 /** Uploads of a session into RAP_Transfers, and notices about it, over a connection of their own. */
 export interface Transfers {
@@ -284,10 +286,7 @@ export class SessionTransfers implements Transfers {
 
   #takeUpload(message: UploadAnswer): void {
     const { upload_id: id } = message
-    // Of what was cancelled nothing is left; after other refusals the next list tells.
-    if (message.type === 'upload_refused' && message.code === 'ERR_UPLOAD_CANCELLED')
-      this.#items = this.#items.filter(item => item.upload_id !== id)
-    if (message.type === 'upload_refused') this.#takeRefusalOfRemoval(id, message)
+    if (message.type === 'upload_refused') this.#takeRefusal(id, message)
     else
       this.#items = this.#items.map(item => (item.upload_id === id ? { ...item, ...progressOf(item, message) } : item))
     this.#uploads.get(id)?.take(message)
@@ -310,10 +309,16 @@ export class SessionTransfers implements Transfers {
   }
 
   /** A file that was taken away is refused as cancelled: that is what was asked for. */
-  #takeRefusalOfRemoval(uploadId: string, message: Extract<UploadAnswer, { type: 'upload_refused' }>): void {
+  #takeRefusal(uploadId: string, message: Extract<UploadAnswer, { type: 'upload_refused' }>): void {
+    const item = this.#items.find(({ upload_id }) => upload_id === uploadId)
     const removal = this.#removals.get(uploadId)
-    if (message.code === 'ERR_UPLOAD_CANCELLED') removal?.resolve()
-    else removal?.reject(refusalOf(message.code, message))
+    const isCancelled = message.code === 'ERR_UPLOAD_CANCELLED'
+    const isLoss = item?.state === 'ready' && message.code === 'ERR_UPLOAD_DAMAGED'
+    // After other refusals the next list tells what is left.
+    if (isCancelled || isLoss) this.#items = this.#items.filter(other => other !== item)
+    if (isCancelled) removal?.resolve()
+    else if (!isLoss) removal?.reject(refusalOf(message.code, message))
+    if (isLoss) this.#tell({ type: 'taken_away', item, error: refusalOf(message.code, message) })
   }
 
   #tell(event: TransferEvent): void {

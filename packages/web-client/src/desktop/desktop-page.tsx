@@ -15,6 +15,7 @@ import { LimitNotice } from './policy/limit-notice.tsx'
 import { explained, useLivePolicy } from './policy/live-policy.ts'
 import { ViewOnly } from './policy/view-only.tsx'
 import { Toolbar } from './toolbar.tsx'
+import { keepShownSession, sessionBeforeReload } from './shown-session.ts'
 
 /** How long the size of the page must rest before the desktop is asked to follow, in milliseconds. */
 const RESIZE_REST_MS = 250
@@ -29,9 +30,7 @@ export default function DesktopPage({ resourceId, sessionId }: DesktopPageProps)
   const { rap } = useAuth()
   const [, navigate] = useLocation()
   const host = useRef<HTMLDivElement>(null)
-  const [target, setTarget] = useState<DesktopTarget>(() =>
-    resourceId === undefined ? { sessionId: sessionId ?? '', takeover: false } : { resourceId },
-  )
+  const [target, setTarget] = useState<DesktopTarget>(() => targetOf(resourceId, sessionId))
   const [state, setState] = useState<DesktopState>({ step: 'starting' })
 
   useEffect(() => {
@@ -43,6 +42,7 @@ export default function DesktopPage({ resourceId, sessionId }: DesktopPageProps)
 
   useFollowSize(host, state)
   const resource = useResource(state, resourceId)
+  useShownSession(state)
   useDocumentTitle(`${resource?.name ?? 'Desktop'} · RAP`)
 
   const connected = state.step === 'connected' ? state : undefined
@@ -103,7 +103,13 @@ export default function DesktopPage({ resourceId, sessionId }: DesktopPageProps)
           }}
         />
         {state.step === 'ended' && (
-          <EndedPanel ending={state.ending} target={target} onOpen={setTarget} onLeave={leave} />
+          <EndedPanel
+            ending={state.ending}
+            target={target}
+            filesWaiting={sending.waiting}
+            onOpen={setTarget}
+            onLeave={leave}
+          />
         )}
       </Box>
     </Box>
@@ -115,6 +121,22 @@ function useFollowSize(host: React.RefObject<HTMLDivElement | null>, state: Desk
   const ui = state.step === 'connected' ? state.desktop.ui : undefined
   useEffect(() => {
     const element = host.current
+/** What the address asks for; after a reload the desktop that was shown. */
+function targetOf(resourceId: string | undefined, sessionId: string | undefined): DesktopTarget {
+  const before = sessionBeforeReload()
+  if (before !== undefined) return { sessionId: before, takeover: true }
+  return resourceId === undefined ? { sessionId: sessionId ?? '', takeover: false } : { resourceId }
+}
+
+/** Keeps the session for a reload, for as long as there is something to come back to. */
+function useShownSession(state: DesktopState): void {
+  useEffect(() => {
+    if (state.step === 'connected') keepShownSession(state.session.id)
+    else if (state.step === 'ended' && !state.ending.canResume && state.ending.code !== 'ERR_SESSION_ATTACHED')
+      keepShownSession(undefined)
+  }, [state])
+}
+
     if (ui === undefined || element === null) return
     let timer: ReturnType<typeof setTimeout> | undefined
     let last = sizeOf(element)

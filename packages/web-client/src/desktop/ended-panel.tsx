@@ -8,12 +8,14 @@ import { WhyThisWay } from './why-this-way.tsx'
 interface EndedPanelProps {
   readonly ending: Ending
   readonly target: DesktopTarget
+  /** Files that this page has not sent to their end. */
+  readonly filesWaiting: number
   onOpen(target: DesktopTarget): void
   onLeave(): void
 }
 
 /** How the desktop ended, why, and the way on. */
-export function EndedPanel({ ending, target, onOpen, onLeave }: EndedPanelProps) {
+export function EndedPanel({ ending, target, filesWaiting, onOpen, onLeave }: EndedPanelProps) {
   const sessionId = ending.sessionId ?? ('sessionId' in target ? target.sessionId : undefined)
   const busy = ending.code === 'ERR_SESSION_ATTACHED'
   const again: { label: string; target: DesktopTarget } =
@@ -40,6 +42,9 @@ export function EndedPanel({ ending, target, onOpen, onLeave }: EndedPanelProps)
           </Title>
           {ending.detail !== '' && <Text>{ending.detail}</Text>}
           {ending.remedy !== undefined && <Text fw={500}>{ending.remedy}</Text>}
+          {filesWaiting > 0 && ending.canResume && (
+            <Text data-testid="files-waiting">{waitingWords(filesWaiting)}</Text>
+          )}
           <Text size="xs" c="dimmed">
             <Code>{ending.code}</Code>
             {ending.requestId !== undefined && <> · request {ending.requestId}</>}
@@ -57,6 +62,12 @@ export function EndedPanel({ ending, target, onOpen, onLeave }: EndedPanelProps)
       </Paper>
     </Center>
   )
+}
+
+function waitingWords(files: number): string {
+  return files === 1
+    ? 'One file is only partly sent. It goes on when you resume on this page.'
+    : `${files.toLocaleString()} files are not sent yet. They go on when you resume on this page.`
 }
 
 /** How the desktop was reached, or why it was not: on request. */

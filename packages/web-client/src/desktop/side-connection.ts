@@ -21,6 +21,7 @@ const SIDE_CHANNELS: readonly string[] = ['file_upload', 'events']
 export class SideConnection {
   /** Told what the worker says, but for lists of files, which are in the state, and the policy. */
   onNotice: (notice: Extract<TransferEvent, { type: 'limit_near' | 'withheld' }>) => void = () => undefined
+  onTakenAway: (event: Extract<TransferEvent, { type: 'taken_away' }>) => void = () => undefined
   onPolicy: (policy: Extract<TransferEvent, { type: 'policy' }>) => void = () => undefined
   readonly #session: Session
   readonly #path: 'direct' | 'gateway'
@@ -87,6 +88,7 @@ export class SideConnection {
       if (event.type === 'transfers') this.#set({ ...this.#state, items, driveMounted })
       else if (event.type === 'policy') this.onPolicy(event)
       else if (event.type === 'connected' || event.type === 'lost') this.#connected(event)
+      else if (event.type === 'taken_away') this.onTakenAway(event)
       else this.onNotice(event)
     }
   }

@@ -12,8 +12,9 @@ import {
   Text,
   Title,
 } from '@mantine/core'
+import type { Transfer } from '@rap/client-sdk'
 import { IconFileUpload, IconFolder } from '@tabler/icons-react'
-import { useEffect, useRef } from 'react'
+import { type ComponentProps, useEffect, useRef } from 'react'
 import { FailureAlert } from '../../shell/failure-alert.tsx'
 import { explained, type LivePolicy } from '../policy/live-policy.ts'
 import type { SideConnection } from '../side-connection.ts'
@@ -47,6 +48,9 @@ export function FilesPanel({ side, policy, sending, onClose }: FilesPanelProps) 
   }, [])
   const own = new Set(sending.list.map(({ id }) => id))
   const items = state.items.filter(({ upload_id }) => !own.has(upload_id))
+  const ready = items.filter(({ state }) => state === 'ready')
+  const unfinished = items.filter(({ state }) => state !== 'ready')
+  const transfers = isAllowed ? side.transfers : undefined
   const isEmpty = items.length === 0 && sending.list.length === 0
   return (
     <Box
@@ -88,26 +92,45 @@ export function FilesPanel({ side, policy, sending, onClose }: FilesPanelProps) 
           {sending.list.length > 0 && (
             <Stack component="ul" gap="xs" style={LIST} aria-label="On their way">
               {sending.list.map(upload => (
-                <UploadRow key={upload.id} upload={upload} onCancel={sending.cancel} onRetry={sending.retry} />
+                <UploadRow
+                  key={upload.id}
+                  upload={upload}
+                  isLost={state.isLost}
+                  onCancel={sending.cancel}
+                  onRetry={sending.retry}
+                />
               ))}
             </Stack>
           )}
-          {items.length > 0 && (
-            <>
-              <Title order={3} size="h6">
-                In RAP_Transfers
-              </Title>
-              <Stack component="ul" gap="xs" style={LIST} aria-label="In RAP_Transfers">
-                {items.map(item => (
-                  <TransferRow key={item.upload_id} item={item} transfers={isAllowed ? side.transfers : undefined} />
-                ))}
-              </Stack>
-            </>
-          )}
+          <Transfers title="Begun, and not finished" items={unfinished} transfers={transfers} />
+          <Transfers title="In RAP_Transfers" items={ready} transfers={transfers} />
           {isAllowed && (isEmpty || !state.driveMounted) && <WhereTheyAre isMounted={state.driveMounted} />}
         </Stack>
       </ScrollArea>
     </Box>
+  )
+}
+
+interface TransfersProps {
+  readonly title: string
+  readonly items: readonly Transfer[]
+  readonly transfers: ComponentProps<typeof TransferRow>['transfers']
+}
+
+/** Some of what the worker has. */
+function Transfers({ title, items, transfers }: TransfersProps) {
+  if (items.length === 0) return null
+  return (
+    <>
+      <Title order={3} size="h6">
+        {title}
+      </Title>
+      <Stack component="ul" gap="xs" style={LIST} aria-label={title}>
+        {items.map(item => (
+          <TransferRow key={item.upload_id} item={item} transfers={transfers} />
+        ))}
+      </Stack>
+    </>
   )
 }
 

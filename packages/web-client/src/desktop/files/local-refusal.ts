@@ -1,4 +1,11 @@
-import { refusalOfFile, refusalOfOneMore, type Transfer, UPLOAD_REFUSALS, type UploadRefusal } from '@rap/client-sdk'
+import {
+  refusalOfFile,
+  refusalOfOneMore,
+  safeFileName,
+  type Transfer,
+  UPLOAD_REFUSALS,
+  type UploadRefusal,
+} from '@rap/client-sdk'
 import type { SessionLimits } from '@rap/session-policy'
 import type { Explanation } from '../../auth/auth.tsx'
 import { sizeText } from './sizes.ts'
@@ -28,11 +35,18 @@ export function localRefusal(
   limits: SessionLimits,
   used: Used,
 ): Explanation | undefined {
-  const code = refusalOfFile(file, limits) ?? refusalOfOneMore(used, file.size, limits)
+  const code = refusalCode(file, limits, used)
   if (code === undefined) return undefined
   const { detail, remedy } = UPLOAD_REFUSALS[code]
   const more = MORE_WORDS[code]?.(limits, used) ?? ''
   return { title: 'The file was not sent', detail: `${detail} ${more}`.trim(), remedy, code }
+}
+
+/** The policy speaks of the name that the file will have there. */
+function refusalCode({ name, size }: { name: string; size: number }, limits: SessionLimits, used: Used) {
+  const safe = safeFileName(name)
+  if (safe === undefined) return 'ERR_UPLOAD_NAME'
+  return refusalOfFile({ name: safe, size }, limits) ?? refusalOfOneMore(used, size, limits)
 }
 
 /** What the numbers of a policy add to the words of a refusal. */

@@ -35,7 +35,9 @@ export const TransferRow = memo(function TransferRow({
           <div style={{ minWidth: 0 }}>
             <FileName>{name}</FileName>
             <Text size="xs" c="dimmed">
-              {state === 'ready' ? sizeText(size) : `${sizeText(offset)} of ${sizeText(size)} · not finished`}
+              {state === 'ready'
+                ? sizeText(size)
+                : `${sizeText(offset)} of ${sizeText(size)} · not finished. Choose the same file once more to go on.`}
             </Text>
           </div>
         </Group>

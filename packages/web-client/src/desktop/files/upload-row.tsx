@@ -6,13 +6,16 @@ import type { Upload } from './uploads.ts'
 
 interface UploadRowProps {
   readonly upload: Upload
+  /** The connection is looked for. */
+  readonly isLost: boolean
   onCancel(id: string): void
   onRetry(id: string): void
 }
 
 /** One file on its way, or the reason why it is not. Drawn when it changes, and not with each of hundreds beside it. */
 export const UploadRow = memo(function UploadRow({
-  upload: { id, name, size, sent, state, failure, ...rest },
+  upload: { id, name, size, sent, state, isHere, failure, ...rest },
+  isLost,
   onCancel,
   onRetry,
 }: UploadRowProps) {
@@ -31,7 +34,7 @@ export const UploadRow = memo(function UploadRow({
         <Group justify="space-between" wrap="nowrap" gap="xs">
           <FileName>{name}</FileName>
           <Group gap={2} wrap="nowrap">
-            {failure !== undefined && (
+            {failure !== undefined && isHere && (
               <Tooltip label="Try again">
                 <ActionIcon variant="subtle" size="sm" aria-label={`Send ${name} again`} onClick={() => onRetry(id)}>
                   <IconRefresh size={16} />
@@ -54,10 +57,14 @@ export const UploadRow = memo(function UploadRow({
         {failure === undefined ? (
           <>
             <Progress.Root size="sm">
-              <Progress.Section value={percent} animated={state === 'sending'} aria-label={`${name}, sent`} />
+              <Progress.Section
+                value={percent}
+                animated={state === 'sending' && !isLost}
+                aria-label={`${name}, sent`}
+              />
             </Progress.Root>
             <Text size="xs" c="dimmed">
-              {progressText({ size, sent, state, ...rest })}
+              {progressText({ size, sent, state, ...rest }, isLost)}
             </Text>
           </>
         ) : (
@@ -79,15 +86,14 @@ export function FileName({ children }: { children: string }) {
   )
 }
 
-function progressText({
-  size,
-  sent,
-  state,
-  bytesPerSecond,
-}: Pick<Upload, 'size' | 'sent' | 'state' | 'bytesPerSecond'>) {
+function progressText(
+  { size, sent, state, bytesPerSecond }: Pick<Upload, 'size' | 'sent' | 'state' | 'bytesPerSecond'>,
+  isLost: boolean,
+) {
   if (state === 'waiting') return `${sizeText(size)} · waiting`
   const parts = [`${sizeText(sent)} of ${sizeText(size)}`]
-  if (sent === size) parts.push('checking')
+  if (isLost) parts.push('waiting for the connection')
+  else if (sent === size) parts.push('checking')
   else if (bytesPerSecond !== undefined && bytesPerSecond > 0) {
     parts.push(`${sizeText(bytesPerSecond)}/s`, `${timeText((size - sent) / bytesPerSecond)} left`)
   }

@@ -1,5 +1,5 @@
-import type { Transfers } from '@rap/client-sdk'
-import { type Explanation, explain } from '../../auth/auth.tsx'
+import type { Transfer, Transfers } from '@rap/client-sdk'
+import type { Explanation } from '../../auth/auth.tsx'
 import { shownName } from './shown-name.ts'
 
 /** Files that are sent at the same time, as many as the connection lets; the others wait. */
@@ -15,6 +15,8 @@ export interface Upload {
   readonly name: string
   readonly size: number
   readonly state: 'waiting' | 'sending' | 'failed'
+  /** Whether it can be sent again from here. */
+  readonly isHere: boolean
   /** Bytes that the worker has. */
   readonly sent: number
   /** Undefined until it is known. */
@@ -26,7 +28,10 @@ export interface Upload {
 export type UploadEnd = { readonly name: string; readonly failure: Explanation | undefined }
 
 interface Entry {
-  readonly file: File
+  /** Undefined for one that was sent, and lost on the worker. */
+  readonly file: File | undefined
+  /** It goes on with an upload of which the page knows no more than name and size: it may be of another file. */
+  readonly isTakenUp: boolean
   abort: AbortController
   upload: Upload
   measured: { readonly atMs: number; readonly sent: number }
@@ -40,11 +45,16 @@ interface Entry {
 export class Uploads {
   /** Told when a file has arrived, or has failed. */
   onEnd: (end: UploadEnd) => void = () => undefined
+  readonly #explain: (error: unknown) => Explanation
   readonly #listeners = new Set<() => void>()
   readonly #entries = new Map<string, Entry>()
   #transfers: Transfers | undefined
   #sessionId: string | undefined
   #state: readonly Upload[] = []
+
+  constructor(explain: (error: unknown) => Explanation) {
+    this.#explain = explain
+  }
 
   get state(): readonly Upload[] {
     return this.#state
@@ -65,26 +75,38 @@ export class Uploads {
     }
     if (transfers === undefined) return
     for (const entry of this.#entries.values()) {
-      if (entry.upload.failure !== undefined && isInterrupted(entry.upload.failure)) this.#wait(entry)
+      if (entry.upload.state === 'failed' && goesOn(entry.upload)) this.#wait(entry)
     }
     this.#next()
   }
 
   add(files: readonly File[]): void {
-    for (const file of files) {
-      const id = crypto.randomUUID()
-      this.#entries.set(id, entryOf(id, file, undefined))
-    }
+    for (const file of files) this.#add(file, crypto.randomUUID())
     this.#next()
+  }
+
+  /** Sends a file that an earlier page has begun to send; what the worker has of it need not be sent again. */
+  takeUp(file: File, id: string): void {
+    this.#add(file, id, { isTakenUp: true })
+    this.#next()
+  }
+
+  has(id: string): boolean {
+    return this.#entries.has(id)
   }
 
   /** Shows a file that was refused before anything of it was sent. */
   addRefused(file: File, failure: Explanation): void {
-    const id = crypto.randomUUID()
-    const entry = entryOf(id, file, failure)
-    this.#entries.set(id, entry)
+    this.#add(file, crypto.randomUUID(), { failure })
     this.#tell()
-    this.onEnd({ name: entry.upload.name, failure })
+    this.onEnd({ name: shownName(file.name), failure })
+  }
+
+  /** Shows a file that has arrived and is there no more. */
+  addLost({ upload_id: id, name, size }: Transfer, failure: Explanation): void {
+    this.#entries.set(id, entryOf({ id, name, size, failure }))
+    this.#tell()
+    this.onEnd({ name: shownName(name), failure })
   }
 
   /** Gives a file up, and takes its line away. */
@@ -97,7 +119,7 @@ export class Uploads {
 
   retry = (id: string): void => {
     const entry = this.#entries.get(id)
-    if (entry === undefined) return
+    if (entry?.file === undefined) return
     // A refused id is known to the worker as ended; one that was cut off goes on.
     const { failure } = entry.upload
     if (failure !== undefined && !isInterrupted(failure)) {
@@ -107,6 +129,11 @@ export class Uploads {
     }
     this.#wait(entry)
     this.#next()
+  }
+
+  #add(file: File, id: string, more: Pick<EntryStart, 'failure' | 'isTakenUp'> = {}): void {
+    const { name, size } = file
+    this.#entries.set(id, entryOf({ id, name, size, file, ...more }))
   }
 
   #wait(entry: Entry): void {
@@ -123,27 +150,32 @@ export class Uploads {
     const transfers = this.#transfers
     const waiting = [...this.#entries.values()].filter(({ upload }) => upload.state === 'waiting')
     const busy = [...this.#entries.values()].filter(({ upload }) => upload.state === 'sending').length
-    if (transfers !== undefined) for (const entry of waiting.slice(0, AT_ONCE - busy)) void this.#send(transfers, entry)
+    for (const entry of waiting.slice(0, AT_ONCE - busy)) {
+      if (transfers !== undefined && entry.file !== undefined) void this.#send(transfers, entry, entry.file)
+    }
     this.#tell()
   }
 
-  async #send(transfers: Transfers, entry: Entry): Promise<void> {
+  async #send(transfers: Transfers, entry: Entry, file: File): Promise<void> {
     const { id } = entry.upload
     const { signal } = entry.abort
     entry.upload = { ...entry.upload, state: 'sending' }
     entry.measured = { atMs: performance.now(), sent: entry.upload.sent }
     try {
-      const { name } = await transfers.upload(entry.file, {
+      const { name } = await transfers.upload(file, {
         uploadId: id,
-        name: entry.file.name,
+        name: file.name,
         signal,
         onProgress: sent => this.#progressed(entry, sent),
       })
       this.#entries.delete(id)
       this.onEnd({ name, failure: undefined })
     } catch (error) {
-      if (!signal.aborted) {
-        const failure = explain(error)
+      const failure = this.#explain(error)
+      if (!signal.aborted && entry.isTakenUp && IS_ANOTHER.has(failure.code)) {
+        this.#entries.delete(id)
+        this.#add(file, crypto.randomUUID())
+      } else if (!signal.aborted) {
         entry.upload = { ...entry.upload, state: 'failed', failure }
         this.onEnd({ name: entry.upload.name, failure })
       }
@@ -170,12 +202,30 @@ export class Uploads {
   }
 }
 
-function entryOf(id: string, file: File, failure: Explanation | undefined): Entry {
-  const { size } = file
-  const state = failure === undefined ? 'waiting' : 'failed'
-  const upload = { id, name: shownName(file.name), size, state, sent: 0, bytesPerSecond: undefined, failure } as const
-  return { file, abort: new AbortController(), upload, measured: { atMs: 0, sent: 0 } }
+interface EntryStart extends Pick<Upload, 'id' | 'name' | 'size'> {
+  readonly file?: File
+  readonly failure?: Explanation | undefined
+  readonly isTakenUp?: boolean
 }
+
+function entryOf({ id, name, size, file, failure, isTakenUp = false }: EntryStart): Entry {
+  const state = failure === undefined ? 'waiting' : 'failed'
+  const isHere = file !== undefined
+  const upload = {
+    id,
+    name: shownName(name),
+    size,
+    state,
+    isHere,
+    sent: 0,
+    bytesPerSecond: undefined,
+    failure,
+  } as const
+  return { file, isTakenUp, abort: new AbortController(), upload, measured: { atMs: 0, sent: 0 } }
+}
+
+/** What is said where an upload that was taken up is of another file. */
+const IS_ANOTHER = new Set(['ERR_UPLOAD_CONFLICT', 'ERR_UPLOAD_HASH_MISMATCH'])
 
 /** Failures of the connection rather than of the file. */
 const INTERRUPTED = new Set([
@@ -186,6 +236,11 @@ const INTERRUPTED = new Set([
   'ERR_DATA_PLANE_CLOSED',
   'ERR_TRANSFERS_CLOSED',
 ])
+
+/** True for a file that is sent on by itself once the session is connected: it is on its way, or was cut off. */
+export function goesOn({ isHere, failure }: Upload): boolean {
+  return isHere && (failure === undefined || isInterrupted(failure))
+}
 
 function isInterrupted({ code }: Explanation): boolean {
   return INTERRUPTED.has(code) || code.startsWith('ERR_SESSION_') || code.startsWith('ERR_BIND_')

@@ -1,14 +1,19 @@
 import { notifications } from '@mantine/notifications'
 import { useEffect, useRef, useState, useSyncExternalStore } from 'react'
+import { explain } from '../../auth/auth.tsx'
 import type { LivePolicy } from '../policy/live-policy.ts'
 import type { SideConnection } from '../side-connection.ts'
 import { useSide } from '../use-side.ts'
+import { begunBefore } from './begun-before.ts'
 import type { Dropped } from './dropped.ts'
 import { localRefusal, usedBy } from './local-refusal.ts'
-import { type Upload, Uploads } from './uploads.ts'
+import { shownName } from './shown-name.ts'
+import { goesOn, type Upload, Uploads } from './uploads.ts'
 
 export interface FileSending {
   readonly list: readonly Upload[]
+  /** Files that go on as soon as there is a connection to the same session. */
+  readonly waiting: number
   /** The last end of a file in words, for readers of the screen. */
   readonly said: string
   send(dropped: Dropped): void
@@ -18,7 +23,7 @@ export interface FileSending {
 
 /** Sends files beside the open desktop, and keeps the page open while it does. */
 export function useUploads(side: SideConnection | undefined, policy: LivePolicy | undefined): FileSending {
-  const [uploads] = useState(() => new Uploads())
+  const [uploads] = useState(() => new Uploads(explain))
   const { step, items } = useSide(side)
   const list = useSyncExternalStore(uploads.subscribe, () => uploads.state)
   const [said, setSaid] = useState('')
@@ -28,7 +33,7 @@ export function useUploads(side: SideConnection | undefined, policy: LivePolicy 
 
   useEffect(() => {
     uploads.onEnd = ({ name, failure }) => {
-      setSaid(failure === undefined ? `${name} is in RAP_Transfers.` : `${name} was not sent: ${failure.detail}`)
+      setSaid(failure === undefined ? `${name} is in RAP_Transfers.` : `${name}: ${failure.detail}`)
       if (failure === undefined) arrived.current.push(name)
     }
   }, [uploads])
@@ -43,6 +48,15 @@ export function useUploads(side: SideConnection | undefined, policy: LivePolicy 
   useEffect(() => {
     uploads.use(step === 'open' && mayStill ? side?.transfers : undefined, side?.sessionId)
   }, [uploads, side, step, mayStill])
+  useEffect(() => {
+    if (side === undefined) return
+    side.onTakenAway = ({ item, error }) => {
+      const { detail, remedy } = explain(error)
+      uploads.addLost(item, explain(error))
+      const title = `${shownName(item.name)} was taken away`
+      notifications.show({ title, message: `${detail} ${remedy ?? ''}`, color: 'red', autoClose: false })
+    }
+  }, [uploads, side])
   useWarning(isBusy)
 
   // The newest ones, for events that come later than the page was drawn.
@@ -50,6 +64,7 @@ export function useUploads(side: SideConnection | undefined, policy: LivePolicy 
   now.current = { items, list, policy }
   return {
     list,
+    waiting: list.filter(goesOn).length,
     said,
     send({ files, folders }) {
       if (folders.length > 0) {
@@ -66,6 +81,11 @@ export function useUploads(side: SideConnection | undefined, policy: LivePolicy 
         current.list.filter(({ state }) => state !== 'failed'),
       )
       for (const file of files) {
+        const begun = begunBefore(file, current.items, uploads)
+        if (begun !== undefined) {
+          uploads.takeUp(file, begun.upload_id)
+          continue
+        }
         const failure = localRefusal(file, current.policy.limits, { files: count, bytes })
         if (failure === undefined) {
           uploads.add([file])
