@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto'
 import { hash, verify } from '@node-rs/argon2'
 import { problems } from '../errors.ts'
 import { Turns } from '../http/turns.ts'
@@ -26,15 +27,19 @@ export function hashPassword(password: string): Promise<string> {
   return turns.take(() => hash(password, PARAMETERS))
 }
 
-let dummyHash: Promise<string> | undefined
+/** In the form of a hash with today's parameters; no password is known to fit it. */
+const DUMMY_HASH = `${CURRENT_PREFIX}${unpadded(randomBytes(16))}$${unpadded(randomBytes(PARAMETERS.outputLen))}`
+
+function unpadded(bytes: Buffer): string {
+  return bytes.toString('base64').replaceAll('=', '')
+}
 
 /**
  * True when the password is the one of the hash. Without a hash (an unknown account) the same work is done on one that
  * fits nothing, so that the time of an answer does not tell which accounts exist.
  */
 export async function verifyPassword(storedHash: string | undefined, password: string): Promise<boolean> {
-  dummyHash ??= hash(crypto.randomUUID(), PARAMETERS)
-  const compared = storedHash ?? (await dummyHash)
+  const compared = storedHash ?? DUMMY_HASH
   const matches = await turns.take(() => verify(compared, password).catch(() => false))
   return matches && storedHash !== undefined
 }
