@@ -259,15 +259,17 @@ t.test('a peer that goes wild does not fill the audit, and the audit says how fa
   const worker = await instance.worker()
   const report = () =>
     instance.internal(worker.peer, 'POST', '/internal/v1/audit-events', { body: { event: 'data_plane_bind_refused' } })
+  // At once, so that it is within one minute of the limit, and within one window of the audit.
+  const many = (count: number) => Promise.all(Array.from({ length: count }, report))
   const answers = []
-  for (let index = 0; index < 305; index++) answers.push(await report())
+  for (let round = 0; round < 5; round++) answers.push(...(await many(61)))
   t.equal(answers.filter(answer => answer.status === 204).length, 300)
-  t.equal(answers.at(-1)!.status, 429)
+  t.equal(answers.filter(answer => answer.status === 429).length, 5)
   await instance.controlPlane.context.refusals.flush()
   const refused = (await stand.audit(null)).filter(row => row.actor_id === worker.id && row.code === 'ERR_RATE_LIMITED')
   const counts = refused.map(row => (row.details as { suppressed_count?: number }).suppressed_count)
   t.same(counts, [undefined, undefined, undefined, undefined, undefined])
-  for (let index = 0; index < 50; index++) await report()
+  await many(50)
   await instance.controlPlane.context.refusals.flush()
   const [last] = (await stand.audit(null)).slice(-1)
   t.match(last, { event: 'audit_report_refused', worker_id: worker.id, details: { suppressed_count: 45 } })
@@ -284,7 +286,7 @@ t.test('a flood of reports about strangers leaves room for those about attachmen
     instance.internal(worker.peer, 'POST', '/internal/v1/audit-events', {
       body: { event: 'data_plane_bind_refused', ...about },
     })
-  for (let index = 0; index < 300; index++) await report({})
+  for (let round = 0; round < 5; round++) await Promise.all(Array.from({ length: 60 }, () => report({})))
   t.equal((await report({})).status, 429)
   t.equal((await report({ attachment_id: body.attachment.id })).status, 204)
 })
