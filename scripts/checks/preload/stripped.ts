@@ -5,6 +5,9 @@ import { createHash } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import { registerHooks } from 'node:module'
 
+// tap asks for source maps, but stripped text has every line and column where the source has it.
+process.setSourceMapsEnabled(false)
+
 registerHooks({
   load(url, context, nextLoad) {
     if (context.format !== 'module-typescript' || !url.startsWith('file:')) return nextLoad(url, context)
