@@ -2,13 +2,15 @@ import { once } from 'node:events'
 import { createServer, type Socket } from 'node:net'
 import { TLSSocket } from 'node:tls'
 import { issueCertificate } from '@rap/pki'
-import { encodeX224ConnectionConfirm, PROTOCOL } from '@rap/rdp'
+import { decodeX224ConnectionRequest, encodeX224ConnectionConfirm, NEG_FAILURE, PROTOCOL } from '@rap/rdp'
 import type { Platform } from '@rap/testkit'
 import { endSession } from './desktop.ts'
 import { directUrl, newClientKey, type Started, wireBind } from './wire-client.ts'
 
 /** Nothing that an RDP client could make use of. */
 const SIDE_CHANNELS: ReadonlySet<string> = new Set(['file_upload', 'events'])
+/** EXTENDED_CLIENT_DATA_SUPPORTED: only then a client asks for the message channel and for UDP. Spec: [MS-RDPBCGR] §2.2.1.2.1. */
+const NEG_RSP_FLAGS = 0x01
 
 export interface Bridge {
   readonly port: number
@@ -21,7 +23,7 @@ export interface Bridge {
 
 /**
  * A port for RDP clients that know nothing of the platform, such as FreeRDP's: X.224 and TLS end here, and everything
- * from MCS Connect Initial on goes through a session of its own.
+ * from MCS Connect Initial on goes through a session of its own. A client that insists on NLA, or on no TLS, is told that TLS is required.
  */
 export async function startBridge(platform: Platform, resourceId: string): Promise<Bridge> {
   const key = await newClientKey()
@@ -36,10 +38,17 @@ export async function startBridge(platform: Platform, resourceId: string): Promi
   const endings: string[] = []
   const sessions: string[] = []
   const serve = async (plain: Socket): Promise<void> => {
-    await once(plain, 'data')
-    plain.pause()
     plain.on('error', () => {})
-    const negotiation = { type: 'response', flags: 0, selectedProtocol: PROTOCOL.SSL } as const
+    const [request] = (await once(plain, 'data')) as [Buffer]
+    plain.pause()
+    const asked = decodeX224ConnectionRequest(request).negotiation?.requestedProtocols ?? PROTOCOL.RDP
+    if ((asked & PROTOCOL.SSL) === 0) {
+      const failure = { type: 'failure', failureCode: NEG_FAILURE.SSL_REQUIRED_BY_SERVER } as const
+      plain.end(encodeX224ConnectionConfirm({ sourceReference: 0, negotiation: failure }))
+      endings.push('client does not offer TLS')
+      return
+    }
+    const negotiation = { type: 'response', flags: NEG_RSP_FLAGS, selectedProtocol: PROTOCOL.SSL } as const
     plain.write(encodeX224ConnectionConfirm({ sourceReference: 0, negotiation }))
     const client = new TLSSocket(plain, { isServer: true, cert, key: keyPem })
     client.on('error', () => {})
