@@ -243,7 +243,9 @@ export class TestWorker {
 
   /** Puts an order into Redis, as the control plane does. */
   async order(target: TargetChanges, claims: AssignmentChanges = {}): Promise<Ordered> {
-    const place = newPlace(this.id)
+    const fresh = newPlace(this.id)
+    // The lease says what the order says, or it counts as somebody else's.
+    const place = { ...fresh, session_id: claims.session_id ?? fresh.session_id }
     this.controlPlane.states.set(place.attachment_id, { state: 'assigning', reason: null })
     const whole: AssignmentClaims['target'] = {
       protocol: 'rdp',

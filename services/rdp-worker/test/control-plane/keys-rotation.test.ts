@@ -82,10 +82,13 @@ t.test('orders with made-up keys do not keep a worker from its own', async t => 
   const worker = await TestWorker.start(t)
   const made = await signingSet()
   const strangers = { ...made, key: { ...made.key, kid: randomUUID() } }
+  const beganAtMs = performance.now()
   for (let number = 0; number < 30; number++) await order(worker, strangers)
   const place = await order(worker, first)
   await worker.controlPlane.reported(place.attachment_id, 'ready')
-  t.ok(worker.controlPlane.announcements.length < 5, 'nor does each of them become a request')
+  const seconds = Math.ceil((performance.now() - beganAtMs) / 1000)
+  const { length } = worker.controlPlane.announcements
+  t.ok(length <= 2 + seconds, `nor does each of them become a request: ${length} in ${seconds} s`)
 })
 
 t.test('a process that is given a private key ends with 78 and repeats nothing of it', async t => {

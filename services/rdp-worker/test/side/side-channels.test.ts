@@ -257,7 +257,7 @@ t.test('uploads outlive an attachment, and are gone with the session', async t =
   await side.closed
   await worker.controlPlane.reported(place.attachment_id, 'closed')
   const again = await up({ session_id: place.session_id })
-  const looking = await bindTo({ ...again.place, session_id: place.session_id }, ['file_upload'])
+  const looking = await bindTo(again.place, ['file_upload'])
   t.match((await heard(looking, { type: 'transfers' })).items, [{ upload_id: id, name: 'kept.txt', state: 'ready' }])
   const stored = await worker.metric('rap_worker_upload_stored_bytes')
   worker.controlPlane.overSessions.add(place.session_id)
