@@ -1,5 +1,5 @@
-import { Button, Group, List, Modal, Stack, Text, Textarea } from '@mantine/core'
-import { useState } from 'react'
+import { Alert, Button, Group, List, Modal, Stack, Text, Textarea } from '@mantine/core'
+import { type RefObject, useRef, useState } from 'react'
 import { useDialog } from '../../shell/use-dialog.ts'
 import { explained, type LivePolicy } from '../policy/live-policy.ts'
 import type { ClipboardState, DesktopClipboard, Pasted } from './desktop-clipboard.ts'
@@ -43,12 +43,24 @@ export function ClipboardDialog({ topic, state, policy, clipboard, onPasted, onC
 
 function FromDesktop({ state, policy }: Pick<ClipboardDialogProps, 'state' | 'policy'>) {
   if (state.fromDesktop === 'off') return <Text>{explained('clipboard_server_to_client', policy)}</Text>
-  if (state.fromDesktop === 'waiting')
+  if (state.waiting !== undefined)
     return (
-      <Text>
-        The browser did not let this page write to your clipboard. Click “Copy from the desktop” again, or allow it in
-        the settings of this site, which open beside its address.
-      </Text>
+      <>
+        <Text>
+          The browser did not let this page write to your clipboard. Click “Copy from the desktop” again, or allow it in
+          the settings of this site, which open beside its address.
+        </Text>
+        {/* A copy by the person's own hand needs no permission, in any browser. */}
+        <Textarea
+          data-autofocus
+          label="Or copy it here"
+          description="Ctrl+C, or “Copy” of the menu; on a Mac ⌘C."
+          rows={4}
+          readOnly
+          value={state.waiting}
+          onFocus={event => event.currentTarget.select()}
+        />
+      </>
     )
   return (
     <Text>
@@ -63,21 +75,31 @@ interface ToDesktopProps extends Pick<ClipboardDialogProps, 'state' | 'policy' |
 }
 
 function ToDesktop({ state, policy, clipboard, onDone }: ToDesktopProps) {
+  const field = useRef<HTMLTextAreaElement>(null)
+  const [isRefused, setRefused] = useState(false)
   if (state.toDesktop === 'off' || clipboard === undefined)
     return <Text>{explained('clipboard_client_to_server', policy)}</Text>
+  const ask = async () => {
+    const pasted = await clipboard.paste()
+    setRefused(pasted === 'refused')
+    // The button that was pressed may be gone.
+    if (pasted === 'refused') field.current?.focus()
+    onDone(pasted)
+  }
   return (
     <>
-      <Reason state={state} clipboard={clipboard} onDone={onDone} />
-      <ByHand clipboard={clipboard} onDone={onDone} />
+      <Reason state={state} onAsk={ask} />
+      {isRefused && (
+        <Alert color="yellow" role="alert">
+          The browser did not give the text to this page. It can be pasted below.
+        </Alert>
+      )}
+      <ByHand ref={field} isFirst={state.toDesktop !== 'ask'} clipboard={clipboard} onDone={onDone} />
     </>
   )
 }
 
-function Reason({
-  state,
-  clipboard,
-  onDone,
-}: Pick<ToDesktopProps, 'state' | 'onDone'> & { clipboard: DesktopClipboard }) {
+function Reason({ state, onAsk }: Pick<ToDesktopProps, 'state'> & { onAsk(): Promise<void> }) {
   switch (state.toDesktop) {
     case 'ask':
       return (
@@ -91,7 +113,7 @@ function Reason({
             beside the address of this page.
           </Text>
           <Group>
-            <Button data-autofocus onClick={() => void clipboard.paste().then(onDone)}>
+            <Button data-autofocus onClick={() => void onAsk()}>
               Ask the browser
             </Button>
           </Group>
@@ -114,17 +136,24 @@ function Reason({
   }
 }
 
+interface ByHandProps extends Pick<ToDesktopProps, 'onDone'> {
+  readonly ref: RefObject<HTMLTextAreaElement | null>
+  readonly clipboard: DesktopClipboard
+  /** Nothing in front of it is to be pressed first. */
+  readonly isFirst: boolean
+}
+
 /** A paste by the person's own hand needs no permission, in any browser. */
-function ByHand({ clipboard, onDone }: { clipboard: DesktopClipboard; onDone(pasted: Pasted): void }) {
+function ByHand({ ref, isFirst, clipboard, onDone }: ByHandProps) {
   const [text, setText] = useState('')
   return (
     <>
       <Textarea
+        ref={ref}
+        data-autofocus={isFirst || undefined}
         label="Or paste it here"
         description="Ctrl+V, or “Paste” of the menu; on a Mac ⌘V."
-        autosize
-        minRows={2}
-        maxRows={6}
+        rows={4}
         value={text}
         autoComplete="off"
         spellCheck={false}

@@ -22,6 +22,8 @@ export type FromDesktop = 'off' | 'empty' | 'copied' | 'waiting'
 export interface ClipboardState {
   readonly toDesktop: ToDesktop
   readonly fromDesktop: FromDesktop
+  /** The text that waits for a click, which can also be copied by hand. */
+  readonly waiting?: string | undefined
 }
 
 /** How a press of "Paste to the desktop" went. */
@@ -134,11 +136,6 @@ export class DesktopClipboard {
     return isSame ? 'same' : 'sent'
   }
 
-  /** What was copied on the desktop last, to be copied by hand. */
-  get copied(): string | undefined {
-    return this.#copied
-  }
-
   /** Puts what was copied on the desktop into the browser's clipboard; false where the browser wants a click for it. */
   async copyWaiting(): Promise<boolean> {
     this.#writing ??= this.#write().finally(() => {
@@ -217,10 +214,12 @@ export class DesktopClipboard {
     return status
   }
 
-  #set(change: Partial<ClipboardState>): void {
-    const next = { ...this.#state, ...change }
-    if (next.toDesktop === this.#state.toDesktop && next.fromDesktop === this.#state.fromDesktop) return
-    this.#state = next
+  #set(change: Partial<Omit<ClipboardState, 'waiting'>>): void {
+    const before = this.#state
+    const { toDesktop, fromDesktop } = { ...before, ...change }
+    const waiting = fromDesktop === 'waiting' ? this.#copied : undefined
+    if (toDesktop === before.toDesktop && fromDesktop === before.fromDesktop && waiting === before.waiting) return
+    this.#state = { toDesktop, fromDesktop, waiting }
     for (const listener of this.#listeners) listener()
   }
 }
