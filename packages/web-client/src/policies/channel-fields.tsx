@@ -9,7 +9,7 @@ import {
   type PolicyScope,
 } from '@rap/session-policy'
 import type { PolicyForm } from './policy-form.ts'
-import { ABOVE } from './words.ts'
+import { ABOVE, CHANNEL_HINTS } from './words.ts'
 
 interface ChannelFieldsProps {
   readonly scope: PolicyScope
@@ -33,7 +33,7 @@ export function ChannelFields({ scope, above, form, disabled, onChange }: Channe
       {isTop && (
         <Switch
           label="Decide here what sessions may do"
-          description="Otherwise the default holds: the picture, keyboard and mouse, and notices."
+          description="Otherwise the default holds: the picture, keyboard and mouse, and news."
           checked={form.decidesChannels}
           disabled={disabled}
           onChange={({ currentTarget: { checked } }) =>
@@ -47,12 +47,18 @@ export function ChannelFields({ scope, above, form, disabled, onChange }: Channe
         const isOn = form.on.includes(channel)
         return (
           <Group key={channel} justify="space-between" gap="xs" data-channel={channel}>
-            <Text size="sm" id={`channel-${scope}-${channel}`} flex="1 1 14rem">
-              {CHANNEL_WORDS[channel]}
-            </Text>
+            <Stack gap={0} flex="1 1 14rem">
+              <Text size="sm" id={`channel-${scope}-${channel}`}>
+                {CHANNEL_WORDS[channel]}
+              </Text>
+              <Text size="xs" c="dimmed" id={`channel-${scope}-${channel}-hint`}>
+                {CHANNEL_HINTS[channel]}
+              </Text>
+            </Stack>
             <SegmentedControl
               size="xs"
               aria-labelledby={`channel-${scope}-${channel}`}
+              aria-describedby={`channel-${scope}-${channel}-hint`}
               disabled={disabled || (isTop && !form.decidesChannels)}
               data={
                 isTop

@@ -15,9 +15,3 @@ export function explainPolicy(error: unknown): ChangeFailure {
       }
     : { ...explanation, isOutOfDate }
 }
-
-/** What a saved change did to sessions that are open. */
-export function reachedText(sessions: number): string {
-  if (sessions === 0) return 'No open session was affected.'
-  return sessions === 1 ? 'One open session was changed.' : `${sessions.toLocaleString()} open sessions were changed.`
-}

@@ -39,7 +39,7 @@ export function GrantDialog({ resourceId, grant, members, above, canManage, onCl
             nothingFoundMessage="Nobody of that name without a policy of their own here"
             data={members.map(({ user_id, display_name, email }) => ({
               value: user_id,
-              label: display_name === '' ? email : `${display_name} (${email})`,
+              label: display_name === '' || display_name === email ? email : `${display_name} (${email})`,
             }))}
             value={chosen}
             onChange={setChosen}

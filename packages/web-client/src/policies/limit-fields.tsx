@@ -1,7 +1,25 @@
 import { Group, NumberInput, Select, Stack, TagsInput } from '@mantine/core'
-import { decidePolicy, NUMBER_LIMITS, type NumberLimit, type PolicyLayers, type PolicyScope } from '@rap/session-policy'
+import {
+  decidePolicy,
+  type LimitName,
+  NUMBER_LIMITS,
+  type NumberLimit,
+  type PolicyLayers,
+  type PolicyScope,
+} from '@rap/session-policy'
+import type { ReactNode } from 'react'
 import { limitText } from './limit-text.ts'
-import { isKind, type LimitForm, mayBeNone, mistakeOf, type PolicyForm, plainKind, unitsOf } from './policy-form.ts'
+import {
+  isKind,
+  LIMIT_CHOICES,
+  type LimitChoice,
+  type LimitForm,
+  mayBeNone,
+  mistakeOf,
+  type PolicyForm,
+  plainKind,
+  unitsOf,
+} from './policy-form.ts'
 import { ABOVE, LIMIT_WORDS } from './words.ts'
 
 interface LimitFieldsProps {
@@ -50,24 +68,16 @@ interface LimitFieldProps {
 }
 
 function LimitField({ name, scope, left, value, disabled, onChange }: LimitFieldProps) {
-  const { label, description } = LIMIT_WORDS[name]
   const units = unitsOf(name)
+  const { label } = LIMIT_WORDS[name]
   return (
-    <Group align="flex-end" gap="xs" data-limit={name}>
-      <Select
-        label={label}
-        description={description}
-        flex="1 1 14rem"
-        allowDeselect={false}
-        disabled={disabled}
-        data={[
-          { value: 'as_above', label: left },
-          ...(mayBeNone(name, scope) ? [{ value: 'none', label: 'No limit' }] : []),
-          { value: 'set', label: 'At most …' },
-        ]}
-        value={value.choice}
-        onChange={choice => onChange({ ...value, choice: (choice ?? 'as_above') as LimitForm['choice'] })}
-      />
+    <LimitLine
+      name={name}
+      options={{ as_above: left, none: mayBeNone(name, scope) ? 'No limit' : undefined, set: 'At most …' }}
+      choice={value.choice}
+      disabled={disabled}
+      onChoice={choice => onChange({ ...value, choice })}
+    >
       {value.choice === 'set' && (
         <Group gap={4} wrap="nowrap" align="flex-start" flex="1 1 12rem">
           <NumberInput
@@ -93,7 +103,7 @@ function LimitField({ name, scope, left, value, disabled, onChange }: LimitField
           )}
         </Group>
       )}
-    </Group>
+    </LimitLine>
   )
 }
 
@@ -107,23 +117,14 @@ interface KindsProps {
 }
 
 function Kinds({ scope, left, value, disabled, onChange }: KindsProps) {
-  const { label, description } = LIMIT_WORDS.upload_extensions
   return (
-    <Group align="flex-end" gap="xs" data-limit="upload_extensions">
-      <Select
-        label={label}
-        description={description}
-        flex="1 1 14rem"
-        allowDeselect={false}
-        disabled={disabled}
-        data={[
-          { value: 'as_above', label: left },
-          ...(scope === 'organization' ? [{ value: 'none', label: 'All kinds' }] : []),
-          { value: 'set', label: 'Only …' },
-        ]}
-        value={value.choice}
-        onChange={choice => onChange({ ...value, choice: (choice ?? 'as_above') as PolicyForm['kinds']['choice'] })}
-      />
+    <LimitLine
+      name="upload_extensions"
+      options={{ as_above: left, none: scope === 'organization' ? 'All kinds' : undefined, set: 'Only …' }}
+      choice={value.choice}
+      disabled={disabled}
+      onChoice={choice => onChange({ ...value, choice })}
+    >
       {value.choice === 'set' && (
         <TagsInput
           aria-label="Kinds that may be sent"
@@ -136,6 +137,40 @@ function Kinds({ scope, left, value, disabled, onChange }: KindsProps) {
           onChange={list => onChange({ ...value, list: [...new Set(list.filter(isKind).map(plainKind))] })}
         />
       )}
+    </LimitLine>
+  )
+}
+
+interface LimitLineProps {
+  readonly name: LimitName
+  /** The words of each choice; undefined for one that is not there. */
+  readonly options: Readonly<Record<LimitChoice, string | undefined>>
+  readonly choice: LimitChoice
+  readonly disabled: boolean
+  /** What the limit is set to. */
+  readonly children: ReactNode
+  onChoice(choice: LimitChoice): void
+}
+
+/** What is said of a limit, and beside it the value where it is set here. */
+function LimitLine({ name, options, choice, disabled, children, onChoice }: LimitLineProps) {
+  const { label, description } = LIMIT_WORDS[name]
+  return (
+    <Group align="flex-end" gap="xs" data-limit={name}>
+      <Select
+        label={label}
+        description={description}
+        flex="1 1 14rem"
+        allowDeselect={false}
+        disabled={disabled}
+        data={LIMIT_CHOICES.flatMap(value => {
+          const words = options[value]
+          return words === undefined ? [] : [{ value, label: words }]
+        })}
+        value={choice}
+        onChange={chosen => onChoice((chosen ?? 'as_above') as LimitChoice)}
+      />
+      {children}
     </Group>
   )
 }

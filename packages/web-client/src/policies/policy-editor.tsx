@@ -1,17 +1,21 @@
-import { Button, Card, Group, SimpleGrid, Stack, Text, Title } from '@mantine/core'
+import { Alert, Button, Card, Group, SimpleGrid, Stack, Text, Title } from '@mantine/core'
 import { notifications } from '@mantine/notifications'
 import {
+  CHANNELS,
   decidePolicy,
+  isRdpChannel,
   NUMBER_LIMITS,
   type PolicyDocument,
   type PolicyLayers,
   type PolicyScope,
 } from '@rap/session-policy'
-import { useState } from 'react'
+import { IconAlertTriangle } from '@tabler/icons-react'
+import { useEffect, useRef, useState } from 'react'
 import { ChangeDialog, type ChangeFailure } from '../shell/change-dialog.tsx'
 import { FailureAlert } from '../shell/failure-alert.tsx'
 import { ChannelFields } from './channel-fields.tsx'
-import { explainPolicy, reachedText } from './explain-policy.ts'
+import { doneText } from './done-text.ts'
+import { explainPolicy } from './explain-policy.ts'
 import { LimitFields } from './limit-fields.tsx'
 import { documentOf, formOf, mistakeOf, type PolicyForm } from './policy-form.ts'
 import { Result } from './result.tsx'
@@ -34,15 +38,22 @@ export function PolicyEditor({ scope, document, above, canManage, save, onChange
   const [busy, setBusy] = useState(false)
   const [failure, setFailure] = useState<ChangeFailure>()
   const [removing, setRemoving] = useState(false)
+  const failed = useRef<HTMLDivElement>(null)
+  // The page is longer than most windows.
+  useEffect(() => {
+    if (failure !== undefined) failed.current?.scrollIntoView({ block: 'nearest' })
+  }, [failure])
   const edited = documentOf(form)
   const isChanged = JSON.stringify(edited) !== JSON.stringify(documentOf(formOf(document, scope)))
   const isWrong = NUMBER_LIMITS.some(name => mistakeOf(name, form.limits[name]) !== undefined)
   const isThere = Object.keys(document).length > 0
+  const decision = decidePolicy(isWrong ? above : { ...above, [scope]: edited })
   const change = (part: Partial<PolicyForm>) => setForm(current => ({ ...current, ...part }))
 
   const write = async (next: PolicyDocument | undefined) => {
     const sessions = await save(next)
-    notifications.show({ title: 'The policy is in force', message: reachedText(sessions), color: 'green' })
+    const layers = { before: { ...above, [scope]: document }, after: { ...above, [scope]: next ?? {} } }
+    notifications.show({ title: 'The policy is in force', message: doneText(sessions, layers), color: 'green' })
   }
   const submit = async () => {
     setBusy(true)
@@ -58,9 +69,6 @@ export function PolicyEditor({ scope, document, above, canManage, save, onChange
   }
   return (
     <Stack data-testid={`policy-${scope}`}>
-      {failure !== undefined && (
-        <FailureAlert failure={failure} onRetry={failure.isOutOfDate ? onChanged : undefined} />
-      )}
       <SimpleGrid cols={{ base: 1, md: 2 }}>
         <Card withBorder>
           <Stack>
@@ -76,8 +84,18 @@ export function PolicyEditor({ scope, document, above, canManage, save, onChange
         </Card>
       </SimpleGrid>
       <Card withBorder style={{ overflowX: 'auto' }}>
-        <Result decision={decidePolicy(isWrong ? above : { ...above, [scope]: edited })} />
+        <Result decision={decision} />
       </Card>
+      {!CHANNELS.some(channel => isRdpChannel(channel) && decision.channels[channel].allowed) && (
+        <Alert color="yellow" icon={<IconAlertTriangle aria-hidden />} title="No session can be started like this">
+          Picture, keyboard and mouse, and the clipboard are all off: nothing of the desktop is left.
+        </Alert>
+      )}
+      {failure !== undefined && (
+        <div ref={failed}>
+          <FailureAlert failure={failure} {...(failure.isOutOfDate && { onRetry: onChanged, retryLabel: 'Reload' })} />
+        </div>
+      )}
       {canManage && (
         <Group justify="space-between">
           <Text size="sm" c="dimmed" flex="1 1 20rem">

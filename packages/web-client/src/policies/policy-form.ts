@@ -10,9 +10,13 @@ import {
 } from '@rap/session-policy'
 import { COUNTS, DURATIONS, SIZES, type Unit, unitFor } from './units.ts'
 
-/** What a person can say of one limit: nothing, "no limit", or a value in a unit. */
+/** What a person can say of one limit: nothing, "no limit", or a value. */
+export const LIMIT_CHOICES = ['as_above', 'none', 'set'] as const
+export type LimitChoice = (typeof LIMIT_CHOICES)[number]
+
+/** What is said of one limit, and the value in a unit. */
 export interface LimitForm {
-  readonly choice: 'as_above' | 'none' | 'set'
+  readonly choice: LimitChoice
   readonly amount: number | string
   /** Its size, as a string: the value of a select. */
   readonly unit: string
@@ -24,7 +28,7 @@ export interface PolicyForm {
   readonly decidesChannels: boolean
   readonly on: readonly Channel[]
   readonly limits: Readonly<Record<NumberLimit, LimitForm>>
-  readonly kinds: { readonly choice: 'as_above' | 'none' | 'set'; readonly list: readonly string[] }
+  readonly kinds: { readonly choice: LimitChoice; readonly list: readonly string[] }
 }
 
 /** Where to begin with a limit that nothing limits yet. */

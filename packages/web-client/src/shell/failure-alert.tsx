@@ -2,8 +2,14 @@ import { Alert, Button, Code, Group, Stack, Text } from '@mantine/core'
 import { IconAlertCircle } from '@tabler/icons-react'
 import type { Explanation } from '../auth/auth.tsx'
 
+interface FailureAlertProps {
+  readonly failure: Explanation
+  onRetry?: (() => void) | undefined
+  readonly retryLabel?: string
+}
+
 /** A failure in words: what happened, what to do, and the code and request id that an administrator asks for. */
-export function FailureAlert({ failure, onRetry }: { failure: Explanation; onRetry?: (() => void) | undefined }) {
+export function FailureAlert({ failure, onRetry, retryLabel = 'Try again' }: FailureAlertProps) {
   return (
     <Alert
       color="red"
@@ -26,7 +32,7 @@ export function FailureAlert({ failure, onRetry }: { failure: Explanation; onRet
           </Text>
           {onRetry !== undefined && (
             <Button size="xs" variant="light" color="red" onClick={onRetry}>
-              Try again
+              {retryLabel}
             </Button>
           )}
         </Group>
