@@ -13,9 +13,10 @@ import { useUploads } from './files/use-uploads.ts'
 import { SCREEN_SCALE } from './iron.ts'
 import { LimitNotice } from './policy/limit-notice.tsx'
 import { explained, useLivePolicy } from './policy/live-policy.ts'
+import { NewlyAllowed } from './policy/newly-allowed.tsx'
 import { ViewOnly } from './policy/view-only.tsx'
-import { Toolbar } from './toolbar.tsx'
 import { keepShownSession, sessionBeforeReload } from './shown-session.ts'
+import { Toolbar } from './toolbar.tsx'
 
 /** How long the size of the page must rest before the desktop is asked to follow, in milliseconds. */
 const RESIZE_REST_MS = 250
@@ -41,8 +42,8 @@ export default function DesktopPage({ resourceId, sessionId }: DesktopPageProps)
   }, [rap, target])
 
   useFollowSize(host, state)
-  const resource = useResource(state, resourceId)
   useShownSession(state)
+  const resource = useResource(state, resourceId)
   useDocumentTitle(`${resource?.name ?? 'Desktop'} · RAP`)
 
   const connected = state.step === 'connected' ? state : undefined
@@ -66,6 +67,10 @@ export default function DesktopPage({ resourceId, sessionId }: DesktopPageProps)
         onLeave={leave}
       />
       <ViewOnly policy={policy} />
+      <NewlyAllowed
+        policy={policy}
+        onReconnect={() => connected && setTarget({ sessionId: connected.session.id, takeover: true })}
+      />
       <VisuallyHidden role="status" aria-live="polite">
         {sending.said}
       </VisuallyHidden>
@@ -116,11 +121,6 @@ export default function DesktopPage({ resourceId, sessionId }: DesktopPageProps)
   )
 }
 
-/** The desktop follows the size of the page, once the page has come to rest. */
-function useFollowSize(host: React.RefObject<HTMLDivElement | null>, state: DesktopState): void {
-  const ui = state.step === 'connected' ? state.desktop.ui : undefined
-  useEffect(() => {
-    const element = host.current
 /** What the address asks for; after a reload the desktop that was shown. */
 function targetOf(resourceId: string | undefined, sessionId: string | undefined): DesktopTarget {
   const before = sessionBeforeReload()
@@ -137,6 +137,11 @@ function useShownSession(state: DesktopState): void {
   }, [state])
 }
 
+/** The desktop follows the size of the page, once the page has come to rest. */
+function useFollowSize(host: React.RefObject<HTMLDivElement | null>, state: DesktopState): void {
+  const ui = state.step === 'connected' ? state.desktop.ui : undefined
+  useEffect(() => {
+    const element = host.current
     if (ui === undefined || element === null) return
     let timer: ReturnType<typeof setTimeout> | undefined
     let last = sizeOf(element)

@@ -17,6 +17,8 @@ import { useSide } from '../use-side.ts'
 
 /** How often the policy is asked for where the worker does not tell of changes, in milliseconds. */
 const ASK_MS = 10_000
+/** How often it is asked for where the worker does: it tells what was taken away, and not what was given. */
+const ASK_FOR_MORE_MS = 30_000
 
 /** What the open desktop may do now. */
 export interface LivePolicy {
@@ -78,10 +80,13 @@ export function useLivePolicy(session: Session | undefined, side: SideConnection
       }
     }
     const isTold = step === 'open' && session.attachment.allowed_channels.includes('events')
-    const timer = isTold ? undefined : setInterval(ask, ASK_MS)
+    const timer = setInterval(ask, isTold ? ASK_FOR_MORE_MS : ASK_MS)
+    // Whoever was told elsewhere that something is allowed now comes back to this page.
+    window.addEventListener('focus', ask)
     return () => {
       current = false
       clearInterval(timer)
+      window.removeEventListener('focus', ask)
     }
   }, [rap, session, side, step])
 
@@ -119,7 +124,6 @@ export function explained(channel: Channel, { channels, decision }: LivePolicy):
   const isOn = channels.has(channel)
   const said = decision?.channels[channel]
   if (said === undefined) return `${CHANNEL_WORDS[channel]} is ${isOn ? 'on' : 'off by policy'}.`
-  if (said.allowed && !isOn)
-    return `${CHANNEL_WORDS[channel]} was allowed after this desktop was opened: disconnect and resume to have it.`
+  if (said.allowed && !isOn) return `${CHANNEL_WORDS[channel]} was allowed after you connected: reconnect to use it.`
   return explainChannel(channel, said)
 }

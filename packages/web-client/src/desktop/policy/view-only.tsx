@@ -2,9 +2,12 @@ import { Group, Text } from '@mantine/core'
 import { IconEye } from '@tabler/icons-react'
 import { explained, type LivePolicy } from './live-policy.ts'
 
-/** The light colour is see-through, and the page behind it dark. */
-const TINT =
-  'linear-gradient(var(--mantine-color-yellow-light), var(--mantine-color-yellow-light)), var(--mantine-color-body)'
+/** The looks of a line between the toolbar and the desktop. The light colour is see-through, and the page behind it dark. */
+export function barOf(color: 'yellow' | 'blue') {
+  const tint = `var(--mantine-color-${color}-light)`
+  const background = `linear-gradient(${tint}, ${tint}), var(--mantine-color-body)`
+  return { gap: 'xs', px: 'sm', py: 6, justify: 'center', wrap: 'nowrap', style: { flex: 'none', background } } as const
+}
 
 /** Says that the desktop can be seen and not used, or not even seen, where it is so. */
 export function ViewOnly({ policy }: { policy: LivePolicy | undefined }) {
@@ -12,16 +15,7 @@ export function ViewOnly({ policy }: { policy: LivePolicy | undefined }) {
   const isSeen = policy.channels.has('display')
   if (isSeen && policy.channels.has('input')) return null
   return (
-    <Group
-      gap="xs"
-      px="sm"
-      py={6}
-      justify="center"
-      wrap="nowrap"
-      role="status"
-      data-testid="view-only"
-      style={{ flex: 'none', background: TINT }}
-    >
+    <Group {...barOf('yellow')} role="status" data-testid="view-only">
       <IconEye size={18} aria-hidden style={{ flex: 'none' }} />
       <Text size="sm">
         <b>{isSeen ? 'View only.' : 'No picture.'}</b> {explained(isSeen ? 'input' : 'display', policy)}
