@@ -38,7 +38,10 @@ const OPTION = /^-/
 /** DOS devices, whatever follows the first dot; spaces in front of it do not count. Compared in NFKC: COM¹ is COM1. */
 const DEVICE = /^(?:CON|PRN|AUX|NUL|CLOCK\$|CONIN\$|CONOUT\$|COM\d|LPT\d) *(?:\.|$)/i
 
-/** What the Explorer acts upon as soon as it shows the folder: it may fetch an icon from any server, and logs on there as the target's account. */
+/**
+ * What the Explorer acts upon as soon as it shows the folder: it may fetch an icon from any server, and logs on there as the target's account. The
+ * desktops of Linux show launchers under the name and the icon that these give themselves.
+ */
 const ACTIVE_NAMES = new Set(['autorun.inf', 'desktop.ini', 'folder.htt', 'thumbs.db', 'ehthumbs.db'])
 const ACTIVE_EXTENSIONS = new Set([
   'lnk',
@@ -51,7 +54,8 @@ const ACTIVE_EXTENSIONS = new Set([
   'searchconnector-ms',
   'theme',
   'themepack',
-  'desktopthemepack',
+  'deskthemepack',
+  'desktop',
   'mydocs',
   'mapimail',
   'desklink',
@@ -127,7 +131,9 @@ function repair(name: string): string {
 }
 
 function isActive(name: string): boolean {
-  return ACTIVE_NAMES.has(nameKey(name)) || ACTIVE_EXTENSIONS.has(extensionOf(name))
+  // By the key, for programs that make ASCII of full-width letters.
+  const key = nameKey(name)
+  return ACTIVE_NAMES.has(key) || ACTIVE_EXTENSIONS.has(extensionOf(key))
 }
 
 /** Length of the name without its last extension. A dot at the start begins no extension. */

@@ -141,6 +141,8 @@ t.test('what the Explorer acts upon as soon as it shows a folder is refused', as
     'Thumbs.db',
     'desktop.ini.',
     '\u202edesktop.ini',
+    'ｄｅｓｋｔｏｐ．ｉｎｉ',
+    'holiday．lnk',
   ]
   const kinds = [
     'lnk',
@@ -151,9 +153,13 @@ t.test('what the Explorer acts upon as soon as it shows a folder is refused', as
     'library-ms',
     'searchConnector-ms',
     'theme',
+    'deskthemepack',
+    'desktop',
     'website',
     'lnk.',
     'lnk ',
+    'ＬＮＫ',
+    '\u017fcf',
   ]
   for (const name of [...names, ...kinds.map(kind => `holiday.${kind}`)]) t.equal(safeFileName(name), undefined, name)
   for (const name of ['desktop.ini.txt', 'lnk', 'url.txt']) t.equal(safeFileName(name), name, name)
