@@ -13,8 +13,21 @@ type Desk = Awaited<ReturnType<typeof contractDesk>>
 const paths = (desk: Desk) => desk.server.requests.map(request => request.path)
 const logIns = (desk: Desk) => paths(desk).filter(path => path.endsWith('/login')).length
 
-async function appRoleDesk(t: Parameters<typeof contractDesk>[0], role: Record<string, unknown> = {}) {
-  const desk = await contractDesk(t)
+/** A server on which no time passes: nothing ends there because this machine was slow. */
+const timeless = () => {
+  const now = Date.now()
+  return { now: () => now }
+}
+
+/** The most log-ins that pauses of at least 125, 250, 500 ms and so on allow in this time. */
+const mostLogIns = (ms: number) => 1 + Math.floor(Math.log2(ms / 125 + 1))
+
+async function appRoleDesk(
+  t: Parameters<typeof contractDesk>[0],
+  role: Record<string, unknown> = {},
+  options: Parameters<typeof contractDesk>[1] = {},
+) {
+  const desk = await contractDesk(t, options)
   await (await desk.source()).create!()
   return { desk, auth: await desk.appRole(servicePolicy(desk.mount, 'rap'), role) }
 }
@@ -61,7 +74,7 @@ t.test('a renewal comes at two thirds of a lease, or up to a tenth of it before'
 })
 
 t.test('a token is renewed before it ends, without another log-in', async t => {
-  const { desk, auth } = await appRoleDesk(t, { token_ttl: '3s' })
+  const { desk, auth } = await appRoleDesk(t, { token_ttl: '3s' }, timeless())
   const source = await desk.source({ auth })
   await source.newestKeyId()
   const began = performance.now()
@@ -97,7 +110,7 @@ t.test('a token that is not renewable, and one near its maximum, are replaced by
 })
 
 t.test('a renewal that fails for now is tried again while the token lasts', async t => {
-  const { desk, auth } = await appRoleDesk(t, { token_ttl: '6s' })
+  const { desk, auth } = await appRoleDesk(t, { token_ttl: '12s' }, timeless())
   const source = await desk.source({ auth })
   await source.newestKeyId()
   desk.server.inject({ kind: 'status', status: 500 }, { path: 'auth/token/renew-self', times: 1 })
@@ -127,11 +140,14 @@ t.test('a policy that forbids makes no storm of log-ins', async t => {
     .split('\n')
     .filter(line => !line.includes('/decrypt/'))
   const source = await desk.source({ auth: await desk.appRole(policy.join('\n')) })
+  const began = performance.now()
   const key = source.key('main:v1')!
   const forbidden = { code: 'ERR_KEY_FORBIDDEN' }
   await Promise.all(Array.from({ length: 30 }, () => t.rejects(key.unwrap(wrapped, CONTEXT), forbidden)))
   for (let use = 0; use < 10; use++) await t.rejects(key.unwrap(wrapped, CONTEXT), forbidden)
-  t.equal(logIns(desk), 2)
+  // One more, and another one every ten seconds.
+  const most = 2 + Math.floor((performance.now() - began) / 10_000)
+  t.ok(2 <= logIns(desk) && logIns(desk) <= most, `${logIns(desk)} log-ins`)
   t.equal((await key.wrap(randomBytes(32), CONTEXT)).subarray(0, 9).toString(), 'vault:v1:', 'what is allowed goes on')
 })
 
@@ -142,13 +158,15 @@ t.test('a refused log-in is not tried again at once, and is tried at once with a
   await rename(file, good)
   await writeFile(file, 'wrong', { mode: 0o600 })
   const source = await desk.source({ auth })
+  const began = performance.now()
   for (let use = 0; use < 20; use++) {
     await t.rejects(source.newestKeyId(), {
       code: 'ERR_KEY_FORBIDDEN',
       facts: { reason: 'credential', operation: 'login' },
     })
   }
-  t.ok(logIns(desk) <= 2, `${logIns(desk)} log-ins for 20 uses`)
+  const most = mostLogIns(performance.now() - began)
+  t.ok(logIns(desk) <= most, `${logIns(desk)} log-ins for 20 uses, ${most} at most`)
   await rename(good, file)
   t.equal(await source.newestKeyId(), 'main:v1')
 })
@@ -157,13 +175,12 @@ t.test('the pause after failed log-ins grows', async t => {
   const { desk, auth } = await appRoleDesk(t)
   desk.server.inject({ kind: 'status', status: 500 }, { path: `auth/${desk.mount}-approle/login` })
   const source = await desk.source({ auth })
-  const end = performance.now() + 2000
-  while (performance.now() < end) {
+  const began = performance.now()
+  while (performance.now() - began < 2000 || logIns(desk) < 2) {
     await t.rejects(source.newestKeyId(), { code: 'ERR_KEY_UNAVAILABLE', facts: { operation: 'login' } })
   }
-  const count = logIns(desk)
-  // Pauses of at least 125, 250, 500, 1000 ms.
-  t.ok(2 <= count && count <= 5, `${count} log-ins in two seconds`)
+  const ms = performance.now() - began
+  t.ok(logIns(desk) <= mostLogIns(ms), `${logIns(desk)} log-ins in ${Math.round(ms)} ms`)
 })
 
 t.test('a token file is read again when it changes, in place or by a link, and nothing else is tried', async t => {
@@ -220,7 +237,7 @@ t.test('a token file that cannot be used yet takes nothing away from the token t
 })
 
 t.test('a token of a file is renewed, and its end is told in time where it cannot be', async t => {
-  const desk = await contractDesk(t)
+  const desk = await contractDesk(t, timeless())
   await (await desk.source()).create!()
   const renewable = await desk.file(desk.server.makeToken({ policies: ['root'], ttlSeconds: 2 }))
   const source = await desk.source({ auth: { method: 'token', token_file: renewable } })
