@@ -41,12 +41,15 @@ export class TransfersWorker {
   refuse: (begin: { name: string; size: number }) => UploadRefusal | undefined = () => undefined
   /** What the worker does not say. */
   silent: ReadonlySet<SideMessage['type']> = new Set()
+  /** Limits that are near at the bind. */
+  near: readonly Extract<SideMessage, { type: 'limit_near' }>[] = []
 
   /** For `dataPlane`. */
   readonly script = binds((socket, { token, channels }) => {
     this.sockets.push(socket)
     this.binds.push({ token, channels })
     if (channels.includes('events')) this.tellPolicy(socket, channels)
+    for (const message of this.near) this.say(socket, message)
     if (channels.includes('file_upload')) this.tellTransfers(socket)
     const underWay = { bytes: 0, messages: 0 }
     socket.on('message', async (message: Buffer, isBinary) => {

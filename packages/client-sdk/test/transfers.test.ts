@@ -448,6 +448,23 @@ t.test('notices come as the worker says them, and the newest policy can be read'
   await t.rejects(transfers.upload(blobOf(randomBytes(1)), { name }), { code: 'ERR_DATA_PLANE_CLOSED' })
 })
 
+t.test('a limit that is near at the bind is the first event, and is told to one reader', async t => {
+  const here = await world(t)
+  const { worker } = here
+  worker.near = [
+    { type: 'limit_near', limit: 'session_seconds', seconds_left: 50 },
+    { type: 'limit_near', limit: 'idle_seconds', seconds_left: 0 },
+  ]
+  const transfers = await opened(t, here)
+  const [first, second] = [listen(transfers), listen(transfers)]
+  const [socket] = worker.sockets
+  worker.say(socket!, { type: 'transfers', drive_mounted: true, items: [] })
+  await waitFor(() => first.length === 2 && second.length === 1, { what: 'the events' })
+  t.match(first, [{ type: 'limit_near', limit: 'session_seconds' }, { type: 'transfers' }])
+  const [near] = first
+  t.ok(near?.type === 'limit_near' && near.seconds_left > 0 && near.seconds_left <= 50)
+})
+
 t.test('a policy that takes uploads away ends them, and the notices go on', async t => {
   const here = await world(t)
   const { worker } = here

@@ -8,6 +8,7 @@ import { LinkKeeper } from './keeper.ts'
 import { Link, LinkLostError } from './link.ts'
 import { Slots } from './slots.ts'
 import type { UploadSource } from './source.ts'
+import { UnheardLimits } from './unheard-limits.ts'
 import { refusalOf, Upload, type UploadOptions } from './upload.ts'
 
 /** Uploads that send at a time, and removals that wait for their answer; together well below UPLOAD_WINDOW_CHUNKS messages. */
@@ -58,7 +59,7 @@ export interface Transfers {
   upload(file: UploadSource, options?: UploadOptions): Promise<{ name: string }>
   /** Takes a file out of RAP_Transfers, or gives up an upload. Throws RapError, ERR_UPLOAD_UNKNOWN. */
   remove(uploadId: string): Promise<void>
-  /** What changes from now on, until the connection ends. */
+  /** What changes from now on, until the connection ends; first of all the limits that were said to be near while nobody listened. */
   events(): AsyncIterableIterator<TransferEvent, undefined>
   /** Ends the connection. What is under way stops and can be taken up by its upload id. */
   close(): Promise<CloseInfo>
@@ -97,6 +98,7 @@ export class SessionTransfers implements Transfers {
   readonly #uploads = new Map<string, Upload>()
   readonly #removals = new Map<string, Removal>()
   readonly #queues = new Set<EventQueue<TransferEvent>>()
+  readonly #unheard = new UnheardLimits()
   #items: readonly Transfer[] = []
   #driveMounted = false
   #policy: ConnectionPolicy | undefined
@@ -186,8 +188,10 @@ export class SessionTransfers implements Transfers {
 
   events(): AsyncIterableIterator<TransferEvent, undefined> {
     const queue = new EventQueue<TransferEvent>(done => this.#queues.delete(done))
-    if (this.#keeper.end === undefined) this.#queues.add(queue)
-    else queue.end()
+    if (this.#keeper.end === undefined) {
+      for (const near of this.#unheard.take(performance.now())) queue.push(near)
+      this.#queues.add(queue)
+    } else queue.end()
     return queue
   }
 
@@ -281,6 +285,7 @@ export class SessionTransfers implements Transfers {
     }
     if (message.type === 'transfers') this.#takeList(message.items, message.drive_mounted)
     else if (message.type === 'policy') this.#takePolicy(message)
+    if (this.#queues.size === 0) this.#unheard.keep(message, performance.now())
     this.#tell(message)
   }
 
