@@ -85,16 +85,14 @@ export class DataPlaneClient {
     return client
   }
 
-  /** Sends a bind and answers `bound`, or how the connection was closed. */
+  /** Sends a bind and answers `bound`, also where it was closed a moment later, or how the connection was closed. */
   async bind(message: BindMessage): Promise<'bound' | Closed> {
     this.#transport = message.transport ?? 'binary_v1'
     this.socket.send(jsonBind(message))
     this.rdp = new RdpWire(bytes => this.sendRdp(bytes))
-    await waitFor(() => this.end !== undefined || this.texts.some(({ type }) => type === 'bound'), {
-      what: 'the answer to a bind',
-      intervalMs: 5,
-    })
-    return this.end ?? 'bound'
+    const isBound = () => this.texts.some(({ type }) => type === 'bound')
+    await waitFor(() => this.end !== undefined || isBound(), { what: 'the answer to a bind', intervalMs: 5 })
+    return isBound() || this.end === undefined ? 'bound' : this.end
   }
 
   /** The same through RDCleanPath; the answer's bytes come first. */

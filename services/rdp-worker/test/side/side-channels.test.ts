@@ -270,17 +270,22 @@ t.test('uploads outlive an attachment, and are gone with the session', async t =
 
 t.test('who does nothing is warned and disconnected; who does something is not', async t => {
   const limits = { ...DEFAULT_LIMITS, idle_seconds: 200 }
-  const busy = await up({ limits })
-  const idle = await up({ limits })
+  const [busy, idle] = [await up(), await up()]
   const events = await bindTo(idle.place, ['events'])
-  const timer = setInterval(() => busy.client.sendRdp(input(Buffer.from('x'))), SECOND_MS)
+  const act = ({ client }: typeof busy) => client.sendRdp(input(Buffer.from('x')))
+  const timer = setInterval(() => act(busy), SECOND_MS)
+  t.teardown(() => clearInterval(timer))
+  // Only now, when everybody is there, and from here on.
+  act(idle)
+  for (const { place } of [busy, idle]) {
+    worker.controlPlane.policies.set(place.attachment_id, { allowed_channels: ALL, limits })
+  }
   const { limit, seconds_left } = await heard(events, { type: 'limit_near' })
   t.equal(limit, 'idle_seconds')
   t.ok(0 < seconds_left && seconds_left <= 60, `${seconds_left}`)
   t.match(await idle.client.closed, { code: 4006, reason: 'ERR_SESSION_IDLE_LIMIT' })
   t.match(await worker.controlPlane.reported(idle.place.attachment_id, 'closed'), { reason: 'ERR_SESSION_IDLE_LIMIT' })
   t.equal(busy.client.end, undefined)
-  clearInterval(timer)
 })
 
 t.test('whoever begins to listen while a limit is near is told so, and not once it is far again', async t => {
