@@ -94,6 +94,7 @@ t.test('an impostor without TLS that takes everything down hears nothing', async
     const impostor = await startImpostor(t, { confirm: answer })
     const attempt = openWith(t, { address: impostor.address, ...RULES['a pinned certificate'] }, { timeoutMs: 500 })
     await t.rejects(attempt, { code: 'ERR_TARGET_TIMEOUT' })
+    await waitFor(() => impostor.connections > 0, { what: 'the connection' })
     heardNothing(t, impostor, 'deaf')
   }
 })
@@ -153,6 +154,7 @@ t.test('a source of truth that hangs does not let a session begin', async t => {
     new Promise((_resolve, reject) => signal.addEventListener('abort', () => reject(signal.reason), { once: true }))
   const target = { address: impostor.address, ...RULES['a pinned certificate'] }
   await t.rejects(openWith(t, target, { report, timeoutMs: 500 }), { code: 'ERR_TARGET_TIMEOUT' })
+  await waitFor(() => impostor.connections > 0, { what: 'the connection' })
   heardNothing(t, impostor, 'waiting')
 })
 
