@@ -62,7 +62,6 @@ await context.addInitScript(`
   }
 `)
 const page = await context.newPage()
-page.setDefaultTimeout(20_000)
 await openDesktop(page, { portalUrl: apiUrl, login: admin, name: 'open' })
 await waitFor(() => xrdp.isShellReady(), { what: 'the shell on the desktop', timeoutMs: 30_000 })
 
@@ -166,7 +165,7 @@ t.test('two hundred files that are dropped on whatever is on the page arrive, an
     return drop.defaultPrevented
   })()`)
   t.ok(isTaken, 'the browser does not leave the page for the file')
-  await page.getByText('200 files are in RAP_Transfers').waitFor({ timeout: 60_000 })
+  await page.getByText('200 files are in RAP_Transfers').waitFor({ timeout: 180_000 })
   const ready = page.locator('[data-testid=transfer][data-name^="many-"][data-state=ready]')
   await waitFor(async () => (await ready.count()) === 200, { what: 'all of them in the list' })
   t.equal(await page.getByText(/^many-\d+\.txt is in RAP_Transfers$/).count(), 0, 'not one by one')

@@ -91,7 +91,6 @@ t.teardown(() => browser.stop())
 async function openPortal({ email, password }: { email: string; password: string }, path: string): Promise<Page> {
   await browser.context.clearCookies()
   const page = await browser.context.newPage()
-  page.setDefaultTimeout(15_000)
   await page.goto(`${apiUrl}${path}`)
   await page.getByLabel('E-mail').fill(email)
   await page.getByLabel('Password', { exact: true }).fill(password)

@@ -24,6 +24,9 @@ export interface TestBrowser {
   stop(): Promise<void>
 }
 
+/** For each step on a page: as long as a busy machine takes to bring up a desktop in it. */
+const STEP_TIMEOUT_MS = 90_000
+
 const SWITCHES = [
   '--headless=new',
   '--disable-gpu',
@@ -65,6 +68,7 @@ export async function launchBrowser(options: BrowserOptions = {}): Promise<TestB
       ...launch,
       ...(options.viewport === undefined ? {} : { viewport: options.viewport }),
     })
+    context.setDefaultTimeout(STEP_TIMEOUT_MS)
     return {
       context,
       home,

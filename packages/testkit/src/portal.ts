@@ -1,7 +1,5 @@
 import type { Page } from 'playwright-core'
 
-const STEP_TIMEOUT_MS = 30_000
-
 export interface OpenDesktopOptions {
   readonly portalUrl: string
   readonly login: { readonly email: string; readonly password: string }
@@ -15,7 +13,6 @@ export async function openDesktop(
   options: OpenDesktopOptions,
 ): Promise<{ path: string; connectedMs: number }> {
   const { portalUrl, login, name } = options
-  page.setDefaultTimeout(STEP_TIMEOUT_MS)
   await page.goto(portalUrl)
   await page.getByLabel('E-mail').fill(login.email)
   await page.getByLabel('Password', { exact: true }).fill(login.password)
