@@ -23,7 +23,8 @@ export interface Bridge {
 
 /**
  * A port for RDP clients that know nothing of the platform, such as FreeRDP's: X.224 and TLS end here, and everything
- * from MCS Connect Initial on goes through a session of its own. A client that insists on NLA, or on no TLS, is told that TLS is required.
+ * from MCS Connect Initial on goes through a session of its own. One that insists on NLA, or on
+ * no TLS, has none: it is offered TLS alone.
  */
 export async function startBridge(platform: Platform, resourceId: string): Promise<Bridge> {
   const key = await newClientKey()
@@ -52,6 +53,11 @@ export async function startBridge(platform: Platform, resourceId: string): Promi
     plain.write(encodeX224ConnectionConfirm({ sourceReference: 0, negotiation }))
     const client = new TLSSocket(plain, { isServer: true, cert, key: keyPem })
     client.on('error', () => {})
+    await Promise.race([once(client, 'secure'), once(client, 'close')])
+    if (client.destroyed) {
+      endings.push('client does not want TLS alone')
+      return
+    }
     const started = await platform.api.call<Started>('POST', '/v1/sessions', {
       body: { resource_id: resourceId, dpop_jkt: key.jkt },
     })
