@@ -94,7 +94,6 @@ t.test('a re-wrap does what its plan says and goes on by itself; then the key ca
   t.match(started, { to_key_id: 'next', total: plan.total, failed: 0 })
   await waitFor(async () => (await api.call<Rewrap>('GET', `/v1/rewraps/${started.id}`)).state === 'finished', {
     what: 'the end of the re-wrap',
-    timeoutMs: 30_000,
   })
   t.match(await api.call('GET', '/v1/rewraps'), { items: [{ id: started.id, remaining: 0, seconds_left: 0 }] })
   t.match(await api.call('GET', '/v1/rewraps/plan'), { from: [], total: 0 })

@@ -127,7 +127,7 @@ t.test('a certificate that is not one of a worker of this platform gets nothing'
       )
       return items.length === 4 ? items : undefined
     },
-    { what: 'all four in the audit', timeoutMs: 30_000 },
+    { what: 'all four in the audit' },
   )
   t.same(refused.map(({ actor, details }) => details.reason ?? actor.id).sort(), [
     'UNABLE_TO_VERIFY_LEAF_SIGNATURE',

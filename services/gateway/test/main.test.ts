@@ -57,7 +57,7 @@ t.test('the process starts from its environment, tells its addresses, becomes re
       .find(text => text.includes('service_ready')) ?? '{}'
   const { public_url: publicUrl, health_url: healthUrl } = JSON.parse(line)
   t.match(publicUrl, /^wss:\/\/127\.0\.0\.1:\d+\/data-plane\/v1$/)
-  await waitFor(async () => (await fetch(`${healthUrl}/readyz`)).ok, { what: 'readiness', timeoutMs: 30_000 })
+  await waitFor(async () => (await fetch(`${healthUrl}/readyz`)).ok, { what: 'readiness' })
   t.match(await (await fetch(`${healthUrl}/metrics`)).text(), /rap_gateway_connections/)
 
   const forger = await connect(t, publicUrl, { ca: ca.certificatePem })

@@ -98,7 +98,7 @@ t.test('a worker that starts says who it is, and keeps trying until the control 
   })
   t.match(await worker.worker.ready(), { redis: 'ok', control_plane: 'not announced', verification_keys: 'ok' })
   isAway = false
-  await waitFor(() => worker.controlPlane.announcements.length > 0, { what: 'the next try', timeoutMs: 30_000 })
+  await waitFor(() => worker.controlPlane.announcements.length > 0, { what: 'the next try' })
   t.match(worker.controlPlane.announcements, [
     {
       name: 'test worker',
@@ -149,7 +149,7 @@ t.test('the process drains on SIGTERM, says so on its health listener, and ends 
       .find(line => line.includes('service_ready')) ?? '{}',
   )
   const isReady = async () => (await get(`${ready.health_url}/readyz`)) === 200
-  await waitFor(isReady, { what: 'readiness', timeoutMs: 30_000 })
+  await waitFor(isReady, { what: 'readiness' })
 
   const redis = connectRedis(redisServer.url, {
     name: 'test',

@@ -54,7 +54,7 @@ t.test('a lease that is held outlives its life, and ends at once when it is give
       // Three a life.
       return renewals === 6
     },
-    { what: 'two lives', timeoutMs: 30_000 },
+    { what: 'two lives' },
   )
   await waitFor(async () => (await redis.get(key)) === text, { what: 'the lease' })
   await leases.release(lease.lease_id)

@@ -58,7 +58,6 @@ t.test(
     await order(worker, second)
     await waitFor(async () => !(await trafficReady(worker)), {
       what: 'the worker to find out by the first token',
-      timeoutMs: 30_000,
     })
     t.equal(
       (await worker.worker.ready()).verification_keys,
@@ -70,7 +69,7 @@ t.test(
     const place = await order(worker, second)
     await worker.controlPlane.reported(place.attachment_id, 'ready')
     t.equal((await worker.worker.ready()).verification_keys, 'ok')
-    await waitFor(async () => await trafficReady(worker), { what: 'the next heartbeat', timeoutMs: 30_000 })
+    await waitFor(async () => await trafficReady(worker), { what: 'the next heartbeat' })
     const token = await worker.key.token(second, place)
     const client = await worker.connect()
     t.equal(await client.bind({ token, proof: await worker.key.proof(token, worker.url) }), 'bound')

@@ -206,7 +206,7 @@ t.test('a Redis that is away at the start costs the hints only, and only for a w
       await hint(closing(own)).catch(() => undefined)
       return seen.ended.length > 0
     },
-    { what: 'a hint', timeoutMs: 15_000, intervalMs: 200 },
+    { what: 'a hint', intervalMs: 200 },
   )
   t.same(seen.ended[0], [own, 'ERR_SESSION_TERMINATED'])
 })

@@ -51,7 +51,7 @@ t.test('a key that is configured while resolvers run can be rotated to, and is n
       const { items } = (await get('/v1/master-keys')).body
       return items.length === 2 && items.every((item: { missing_on: string[] }) => item.missing_on.length === 0)
     },
-    { what: 'the key to be known on every resolver', timeoutMs: 30_000 },
+    { what: 'the key to be known on every resolver' },
   )
   const rotated = await post('/v1/master-keys/rotate', { source: 'key-2' })
   t.match(rotated.body, { previous_key_id: 'key-1', active_key_id: 'key-2' })
@@ -93,7 +93,7 @@ t.test('a re-wrap over the API goes on after kill -9, while sessions start', asy
     t.match(answer.body, { state: 'running', to_key_id: 'key-2', total: plan.total })
     t.match((await first.post('/v1/rewraps')).body, { code: 'ERR_REWRAP_RUNNING' })
     const isBegun = async () => ((await countByKey(sql))['key-1'] ?? 0) < kept.length
-    await waitFor(isBegun, { what: 'a first batch', timeoutMs: 30_000 })
+    await waitFor(isBegun, { what: 'a first batch' })
     first.running.kill('SIGKILL')
     await first.running.exited
     return answer
