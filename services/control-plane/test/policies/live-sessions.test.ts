@@ -153,6 +153,24 @@ t.test('limits follow in both directions, and so does the end of a session, a de
   t.same(await clockOf(), clock, 'a detached session waits no longer for it')
 })
 
+t.test('neither an attach nor a takeover moves the end of a session; only a new session counts anew', async t => {
+  await put('resource', { limits: { session_seconds: 3600 } })
+  const { session } = await start()
+  const { ends_at: end } = await read(session.id)
+  for (const takeover of [true, true, false]) {
+    if (!takeover) await instance.call(operator, 'POST', `/v1/sessions/${session.id}/detach`)
+    const { body } = await instance.call(operator, 'POST', `/v1/sessions/${session.id}/attachments`, {
+      body: { dpop_jkt: await newJkt(), takeover },
+    })
+    t.equal(body.session.ends_at, end)
+    t.equal((await polled(body.attachment.id)).session_ends_at, end)
+  }
+  await instance.call(operator, 'POST', `/v1/sessions/${session.id}/terminate`)
+  const next = await read((await start()).session.id)
+  t.ok(Date.parse(next.ends_at) > Date.parse(end))
+  await remove('resource')
+})
+
 t.test('a policy reaches the sessions of its own place alone', async t => {
   const colleague = await stand.user({ organizationId, role: 'operator' })
   const elsewhere = await stand.resource(organizationId)
