@@ -20,21 +20,19 @@ export function NewlyAllowed({ policy, onReconnect }: NewlyAllowedProps) {
   // What is allowed later on is worth another word.
   if (words === '' || words === dismissed) return null
   return (
-    <Group {...barOf('blue')} role="status" data-testid="newly-allowed">
-      <IconPlugConnected size={18} aria-hidden style={{ flex: 'none' }} />
-      <Text size="sm">
-        <b>Allowed since you connected:</b> {words}. Reconnect to use it.
-      </Text>
-      <Button
-        size="compact-sm"
-        variant="light"
-        title="The desktop keeps running meanwhile"
-        style={{ flex: 'none' }}
-        onClick={onReconnect}
-      >
-        Reconnect
-      </Button>
-      <CloseButton size="sm" aria-label="Not now" onClick={() => setDismissed(words)} />
+    <Group {...barOf('blue')} wrap="wrap" role="status" data-testid="newly-allowed">
+      <Group gap="xs" wrap="nowrap" maw="100%">
+        <IconPlugConnected size={18} aria-hidden style={{ flex: 'none' }} />
+        <Text size="sm">
+          <b>Allowed since you connected:</b> {words}. Reconnect to use it.
+        </Text>
+      </Group>
+      <Group gap="xs" wrap="nowrap">
+        <Button size="compact-sm" variant="light" title="The desktop keeps running meanwhile" onClick={onReconnect}>
+          Reconnect
+        </Button>
+        <CloseButton size="sm" aria-label="Not now" onClick={() => setDismissed(words)} />
+      </Group>
     </Group>
   )
 }
