@@ -1,6 +1,6 @@
 import { Button, Group, Paper, Skeleton, Stack, Text, Title } from '@mantine/core'
 import type { Grant, Resource } from '@rap/client-sdk'
-import { CHANNEL_WORDS, CHANNELS, LIMIT_NAMES, type PolicyDocument, type PolicyLayers } from '@rap/session-policy'
+import type { PolicyLayers } from '@rap/session-policy'
 import { IconUserPlus } from '@tabler/icons-react'
 import { useCallback, useState } from 'react'
 import { useAuth } from '../auth/auth.tsx'
@@ -9,7 +9,7 @@ import { FailureAlert } from '../shell/failure-alert.tsx'
 import { Moment } from '../shell/moment.tsx'
 import { useLoad } from '../shell/use-load.ts'
 import { GrantDialog } from './grant-dialog.tsx'
-import { LIMIT_WORDS } from './words.ts'
+import { grantSummary } from './grant-summary.ts'
 
 interface GrantListProps {
   readonly resource: Resource
@@ -58,7 +58,7 @@ export function GrantList({ resource: { id, organization_id: organizationId }, a
             <Group justify="space-between" align="flex-start">
               <Stack gap={2} flex="1 1 16rem" miw={0}>
                 <Text fw={600}>{grant.display_name || grant.email}</Text>
-                <Text size="sm">{summaryOf(grant.document)}</Text>
+                <Text size="sm">{grantSummary(grant.document)}</Text>
                 {grant.updated_at !== null && (
                   <Text size="sm" c="dimmed">
                     Written <Moment at={grant.updated_at} />.
@@ -90,15 +90,4 @@ export function GrantList({ resource: { id, organization_id: organizationId }, a
       )}
     </Stack>
   )
-}
-
-/** A grant in a line. */
-function summaryOf({ channels, limits = {} }: PolicyDocument): string {
-  const off = channels === undefined ? [] : CHANNELS.filter(channel => !channels.includes(channel))
-  const narrowed = LIMIT_NAMES.filter(name => limits[name] !== undefined)
-  const parts = [
-    ...off.map(channel => `${CHANNEL_WORDS[channel]}: off`),
-    ...narrowed.map(name => `${LIMIT_WORDS[name].label}: limited`),
-  ]
-  return parts.length === 0 ? 'As everybody.' : parts.join(' · ')
 }

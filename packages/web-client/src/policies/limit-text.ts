@@ -1,10 +1,14 @@
-import type { LimitName, NumberLimit, PolicyDecision } from '@rap/session-policy'
+import type { LimitName, NumberLimit, PolicyDecision, SessionLimits } from '@rap/session-policy'
 import { kindsText } from '../desktop/files/local-refusal.ts'
 import { amountText } from './policy-form.ts'
 
+/** The value of a limit in words. */
+export function valueText(name: LimitName, value: SessionLimits[LimitName]): string {
+  if (name !== 'upload_extensions') return amountText(name as NumberLimit, value as number | null)
+  return value === null ? 'all' : kindsText(value as string[])
+}
+
 /** A limit of a policy in words. */
 export function limitText(name: LimitName, { limits }: PolicyDecision): string {
-  if (name !== 'upload_extensions') return amountText(name as NumberLimit, limits[name as NumberLimit].value)
-  const kinds = limits.upload_extensions.value
-  return kinds === null ? 'all' : kindsText(kinds)
+  return valueText(name, limits[name].value)
 }
