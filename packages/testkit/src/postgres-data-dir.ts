@@ -91,6 +91,7 @@ async function makeTemplate(original: string, initdb: string, identity: ServerId
     giveTo(identity, scratch.path)
     const made = join(scratch.path, 'data')
     await makeDataDir(made, initdb, { identity, superuserPassword: undefined })
+    rmSync(partial, { recursive: true, force: true })
     await runCommand('cp', ['-a', made, partial])
     renameSync(partial, original)
   } catch (err) {

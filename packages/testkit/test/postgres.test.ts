@@ -20,6 +20,22 @@ t.test('a server starts on loopback, refuses a wrong password, and makes databas
   await refused.end()
 })
 
+t.test('servers that start at once have the same beginning and nothing else in common', async t => {
+  const servers = await Promise.all([startPostgres(), startPostgres()])
+  for (const server of servers) t.teardown(() => server.stop())
+  const names: string[][] = []
+  for (const [index, server] of servers.entries()) {
+    const sql = postgres(await server.createDatabase(`own_${index}`), { max: 1 })
+    const rows = await sql<{ datname: string }[]>`select datname from pg_database where not datistemplate order by 1`
+    names.push(rows.map(({ datname }) => datname))
+    await sql.end()
+  }
+  t.same(names, [
+    ['own_0', 'postgres'],
+    ['own_1', 'postgres'],
+  ])
+})
+
 t.test('a dump shows what text, json, bytea and large objects hold', async t => {
   const server = await startPostgres()
   t.teardown(() => server.stop())
