@@ -40,7 +40,7 @@ async function connect(session: Session): Promise<Desk> {
   client.start()
   await waitFor(() => client.isActive, { what: 'the desktop', timeoutMs: 30_000 })
   const transfers = await session.transfers()
-  await waitFor(() => transfers.driveMounted, { what: 'the drive to be mounted', timeoutMs: 30_000 })
+  await waitFor(() => transfers.driveMounted, { what: 'the drive to be mounted', timeoutMs: 90_000 })
   return {
     session,
     transfers,

@@ -172,6 +172,25 @@ t.test('an upload goes on where the worker is, however often the connection is c
   )
 })
 
+t.test('a worker that knows nothing of an upload any more gets it from the beginning', async t => {
+  const here = await world(t)
+  const { worker } = here
+  const transfers = await opened(t, here)
+  const content = randomBytes(3 * MIB)
+  const uploadId = randomUUID()
+  let hasRestarted = false
+  worker.onChunk = socket => {
+    if (hasRestarted || worker.received < MIB) return false
+    hasRestarted = true
+    worker.uploads.clear()
+    socket.terminate()
+    return true
+  }
+  t.same(await transfers.upload(blobOf(content), { name, uploadId }), { name })
+  t.ok(hasRestarted)
+  t.ok(worker.content(uploadId).equals(content))
+})
+
 t.test('a network that says nothing any more is given up', async t => {
   const here = await world(t, {}, { timeouts: { silenceMs: 400 } })
   const { worker } = here
@@ -279,7 +298,7 @@ t.test('a file that changes while it is read is given up', async t => {
   await writeFile(path, randomBytes(4 * MIB))
   const blob = await openAsBlob(path)
   await writeFile(path, randomBytes(10))
-  await t.rejects(transfers.upload(blob, { name }), { code: 'ERR_FILE_UNREADABLE', remedy: 'Send it again.' })
+  await t.rejects(transfers.upload(blob, { name }), { code: 'ERR_FILE_UNREADABLE', remedy: 'Choose it again.' })
   const short = { size: 100, slice: () => new Blob([new Uint8Array(5)]) }
   await t.rejects(transfers.upload(short, { name }), { code: 'ERR_FILE_UNREADABLE' })
   await waitFor(() => worker.uploads.size === 0, { what: 'the cancel' })

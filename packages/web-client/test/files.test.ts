@@ -140,3 +140,22 @@ t.test(
     t.same(uploads.state, [])
   },
 )
+
+t.test(
+  'a file that has changed since it was chosen cannot be sent again by a button, and any other one can',
+  async t => {
+    const uploads = new Uploads(explain)
+    const { asked, transfers } = connection()
+    uploads.use(transfers, 'session')
+    for (const [code, isHere] of [
+      ['ERR_FILE_UNREADABLE', false],
+      ['ERR_UPLOAD_QUOTA', true],
+    ] as const) {
+      uploads.add([new File(['abc'], 'a.txt')])
+      asked.shift()?.reject(new RapError(code, 'refused'))
+      await setImmediate()
+      t.match(uploads.state, [{ state: 'failed', failure: { code }, isHere }])
+      uploads.cancel(uploads.state[0]?.id ?? '')
+    }
+  },
+)

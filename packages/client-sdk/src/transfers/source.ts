@@ -51,7 +51,7 @@ function unreadable(options?: ErrorOptions): RapError {
   return new RapError(
     'ERR_FILE_UNREADABLE',
     'file cannot be read as it was when the upload began',
-    { detail: 'The file could not be read. It may have been changed, moved or deleted.', remedy: 'Send it again.' },
+    { detail: 'The file could not be read. It may have been changed, moved or deleted.', remedy: 'Choose it again.' },
     options,
   )
 }

@@ -14,7 +14,7 @@ import {
 } from '@mantine/core'
 import type { Transfer } from '@rap/client-sdk'
 import { IconFileUpload, IconFolder } from '@tabler/icons-react'
-import { type ComponentProps, useEffect, useRef } from 'react'
+import { type ComponentProps, useCallback, useEffect, useRef } from 'react'
 import { FailureAlert } from '../../shell/failure-alert.tsx'
 import { explained, type LivePolicy } from '../policy/live-policy.ts'
 import type { SideConnection } from '../side-connection.ts'
@@ -46,6 +46,27 @@ export function FilesPanel({ side, policy, sending, onClose }: FilesPanelProps) 
       if (before instanceof HTMLElement) before.focus({ preventScroll: true })
     }
   }, [])
+  // A line that goes takes the focus with it, and the next key would be the desktop's.
+  const keepFocus = useCallback(() => {
+    const { activeElement } = document
+    const isOurs = activeElement === document.body || title.current?.closest('aside')?.contains(activeElement)
+    if (isOurs) title.current?.focus()
+  }, [])
+  const { cancel, retry } = sending
+  const onCancel = useCallback(
+    (id: string) => {
+      cancel(id)
+      keepFocus()
+    },
+    [cancel, keepFocus],
+  )
+  const onRetry = useCallback(
+    (id: string) => {
+      retry(id)
+      keepFocus()
+    },
+    [retry, keepFocus],
+  )
   const own = new Set(sending.list.map(({ id }) => id))
   const items = state.items.filter(({ upload_id }) => !own.has(upload_id))
   const ready = items.filter(({ state }) => state === 'ready')
@@ -96,14 +117,14 @@ export function FilesPanel({ side, policy, sending, onClose }: FilesPanelProps) 
                   key={upload.id}
                   upload={upload}
                   isLost={state.isLost}
-                  onCancel={sending.cancel}
-                  onRetry={sending.retry}
+                  onCancel={onCancel}
+                  onRetry={onRetry}
                 />
               ))}
             </Stack>
           )}
-          <Transfers title="Begun, and not finished" items={unfinished} transfers={transfers} />
-          <Transfers title="In RAP_Transfers" items={ready} transfers={transfers} />
+          <Transfers title="Begun, and not finished" items={unfinished} transfers={transfers} onRemoved={keepFocus} />
+          <Transfers title="In RAP_Transfers" items={ready} transfers={transfers} onRemoved={keepFocus} />
           {isAllowed && (isEmpty || !state.driveMounted) && <WhereTheyAre isMounted={state.driveMounted} />}
         </Stack>
       </ScrollArea>
@@ -115,10 +136,11 @@ interface TransfersProps {
   readonly title: string
   readonly items: readonly Transfer[]
   readonly transfers: ComponentProps<typeof TransferRow>['transfers']
+  onRemoved(): void
 }
 
 /** Some of what the worker has. */
-function Transfers({ title, items, transfers }: TransfersProps) {
+function Transfers({ title, items, transfers, onRemoved }: TransfersProps) {
   if (items.length === 0) return null
   return (
     <>
@@ -127,7 +149,7 @@ function Transfers({ title, items, transfers }: TransfersProps) {
       </Title>
       <Stack component="ul" gap="xs" style={LIST} aria-label={title}>
         {items.map(item => (
-          <TransferRow key={item.upload_id} item={item} transfers={transfers} />
+          <TransferRow key={item.upload_id} item={item} transfers={transfers} onRemoved={onRemoved} />
         ))}
       </Stack>
     </>

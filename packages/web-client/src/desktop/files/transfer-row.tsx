@@ -11,20 +11,26 @@ interface TransferRowProps {
   readonly item: Transfer
   /** Undefined where nothing can be changed now. */
   readonly transfers: Transfers | undefined
+  /** The person has taken it out. */
+  onRemoved(): void
 }
 
 /** One file that the worker has. Every list has all of them anew, and few that changed. */
 export const TransferRow = memo(function TransferRow({
   item: { upload_id: id, name, size, offset, state },
   transfers,
+  onRemoved,
 }: TransferRowProps) {
   const [busy, setBusy] = useState(false)
   const remove = async () => {
     setBusy(true)
-    await transfers?.remove(id).catch(error => {
+    try {
+      await transfers?.remove(id)
+      onRemoved()
+    } catch (error) {
       const { title, detail } = explain(error)
       notifications.show({ title, message: detail, color: 'red' })
-    })
+    }
     setBusy(false)
   }
   return (

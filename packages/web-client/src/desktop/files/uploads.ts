@@ -176,7 +176,9 @@ export class Uploads {
         this.#entries.delete(id)
         this.#add(file, crypto.randomUUID())
       } else if (!signal.aborted) {
-        entry.upload = { ...entry.upload, state: 'failed', failure }
+        // The browser never reads a file again that has changed since it was chosen.
+        const isHere = failure.code !== 'ERR_FILE_UNREADABLE'
+        entry.upload = { ...entry.upload, state: 'failed', failure, isHere }
         this.onEnd({ name: entry.upload.name, failure })
       }
     }
