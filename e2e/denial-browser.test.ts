@@ -1,4 +1,5 @@
 import { join } from 'node:path'
+import { encodeDynvcPdu } from '@rap/rdp/codecs'
 import { connected, launchBrowser, openDesktop, typeLine, waitFor } from '@rap/testkit'
 import type { Page } from 'playwright-core'
 import t, { type Test } from 'tap'
@@ -28,9 +29,24 @@ function channelsDue(channels: readonly Channel[]): string[] {
   ]
 }
 
+/** What a target begins its channels with: Clipboard Capabilities and Monitor Ready, and the capabilities of drdynvc. */
+const BEGINNINGS: Readonly<Record<string, readonly Uint8Array[]>> = {
+  cliprdr: [
+    Buffer.from('07000000100000000100000001000c000200000002000000', 'hex'),
+    Buffer.from('0100000000000000', 'hex'),
+  ],
+  drdynvc: [encodeDynvcPdu({ type: 'capabilities', version: 1, priorityCharges: [] })],
+}
+
 /** What the browser's desktop looks like from the target's side. */
 async function tryPolicy(t: Test, page: Page, target: TargetSession, channels: readonly Channel[]): Promise<void> {
   t.same([...target.channels.keys()].sort(), channelsDue(channels), 'channels that the target was asked for')
+  // The target speaks as a user of its own, as Windows does, and the browser's client answers in the name of whom it heard.
+  for (const [channel, messages] of Object.entries(BEGINNINGS)) {
+    if (!target.channels.has(channel)) continue
+    for (const message of messages) target.sendChannel(channel, message)
+    await waitFor(() => target.messages.some(answer => answer.channel === channel), { what: `an answer on ${channel}` })
+  }
   const hasInput = channels.includes('input')
   const before = target.input.length
   await typeLine(page, 'key')
