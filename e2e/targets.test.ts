@@ -54,6 +54,11 @@ t.test('a server of TLS 1.2 takes a password of 255 units, with marks of every k
   t.same(bridge.endings, [])
 })
 
+t.test('the worker writes down in numbers what it has refused and held back', async t => {
+  const ended = () => platform.workers[0]?.log().match(/"event":"attachment_ended".*$/m)?.[0]
+  t.match(await waitFor(ended, { what: 'the end of an attachment' }), /"refused_channels":\d+,"withheld":\d+,/)
+})
+
 const ability = canStartXrdp()
 t.test(
   'a server without fast-path, of 16 bits and without compression comes up and takes input',

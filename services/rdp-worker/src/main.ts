@@ -18,7 +18,7 @@ await runService({
   name: 'rdp-worker',
   schema: configSchema,
   check: checkConfig,
-  logFields: ['relay_event', 'to_client_bytes', 'to_target_bytes', 'paused_count'],
+  logFields: ['relay_event', 'to_client_bytes', 'to_target_bytes', 'paused_count', 'refused_channels', 'withheld'],
   isConfigError: error => error instanceof VerificationKeyError || error instanceof UploadDirError,
   shutdownTimeoutMs: SHUTDOWN_TIMEOUT_MS,
   main: async ({ config, logger, signal, onShutdown }) => {
