@@ -288,12 +288,19 @@ t.test('a desktop that can only be seen says so, and what is typed there has no 
 
 t.test('a session whose time is over says so, and the way on', async t => {
   await visit(open.id)
+  const kept = await page.evaluate('history.state')
   const sql = postgres(platform.databaseUrls.controlPlane, { max: 1 })
   t.teardown(() => sql.end())
   await sql`update rap.remote_sessions set ends_at = now() + interval '2 seconds' where state = 'active'`
   const ended = page.getByTestId('ended')
   await ended.waitFor()
   t.equal(await ended.getAttribute('data-code'), 'ERR_SESSION_TIME_LIMIT')
+  t.notSame(await page.evaluate('history.state'), kept, 'a reload has nothing to come back to')
+
+  // As if it had ended while nobody looked: the page still means to come back to it.
+  await page.evaluate(state => history.replaceState(state, ''), kept)
+  await page.reload()
+  await page.locator('[data-testid=ended][data-code=ERR_SESSION_ENDED]').waitFor()
   await ended.getByRole('button', { name: 'Start a new session' }).click()
   await connected(page)
 })

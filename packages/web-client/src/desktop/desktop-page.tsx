@@ -111,6 +111,7 @@ export default function DesktopPage({ resourceId, sessionId }: DesktopPageProps)
           <EndedPanel
             ending={state.ending}
             target={target}
+            resourceId={resourceId}
             filesWaiting={sending.waiting}
             onOpen={setTarget}
             onLeave={leave}

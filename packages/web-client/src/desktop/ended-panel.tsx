@@ -8,6 +8,8 @@ import { WhyThisWay } from './why-this-way.tsx'
 interface EndedPanelProps {
   readonly ending: Ending
   readonly target: DesktopTarget
+  /** What the page is for, where its address says so. */
+  readonly resourceId: string | undefined
   /** Files that this page has not sent to their end. */
   readonly filesWaiting: number
   onOpen(target: DesktopTarget): void
@@ -15,15 +17,18 @@ interface EndedPanelProps {
 }
 
 /** How the desktop ended, why, and the way on. */
-export function EndedPanel({ ending, target, filesWaiting, onOpen, onLeave }: EndedPanelProps) {
+export function EndedPanel({ ending, target, resourceId, filesWaiting, onOpen, onLeave }: EndedPanelProps) {
   const sessionId = ending.sessionId ?? ('sessionId' in target ? target.sessionId : undefined)
   const busy = ending.code === 'ERR_SESSION_ATTACHED'
+  // It ended while this page was not there to be told.
+  const isOver = ending.code === 'ERR_SESSION_ENDED'
+  const fresh = ending.resourceId ?? resourceId
   const again: { label: string; target: DesktopTarget } =
     sessionId !== undefined && (ending.canResume || busy)
       ? { label: busy ? 'Take over' : 'Resume', target: { sessionId, takeover: true } }
-      : ending.failed || ending.resourceId === undefined
+      : (ending.failed && !isOver) || fresh === undefined
         ? { label: 'Try again', target: { ...target } }
-        : { label: 'Start a new session', target: { resourceId: ending.resourceId } }
+        : { label: 'Start a new session', target: { resourceId: fresh } }
 
   return (
     <Center h="100%" p="md">

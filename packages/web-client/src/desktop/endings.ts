@@ -24,6 +24,8 @@ const ENDINGS: Readonly<Record<string, Pick<Ending, 'title' | 'detail'>>> = {
 
 /** How long a server that has not heard of an end yet is asked again, and how often, in milliseconds. */
 const SETTLE_MS = 3000
+/** However slow its answers are. */
+const LEAST_ASKED = 3
 const ASK_MS = 300
 
 /**
@@ -36,12 +38,13 @@ export async function endingOf(rap: RapClient, session: Session, reason: Promise
     heard = said
   })
   const until = performance.now() + SETTLE_MS
-  for (;;) {
+  for (let asked = 1; ; asked++) {
     const record = await rap.sessions.get(session.id).catch(() => undefined)
     const ending = wordsOf(record, session)
     const byPolicy = endingByPolicy(ending, { record, attachmentId: session.attachment.id, heard })
     if (byPolicy !== undefined) return byPolicy
-    if (record === undefined || ending.code !== 'ERR_CONNECTION_LOST' || performance.now() > until) return ending
+    const isSettled = asked >= LEAST_ASKED && performance.now() > until
+    if (ending.code !== 'ERR_CONNECTION_LOST' || isSettled) return ending
     const pause = new Promise(resolve => setTimeout(resolve, ASK_MS))
     await (heard === undefined ? Promise.race([reason, pause]) : pause)
   }
