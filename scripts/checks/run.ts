@@ -35,7 +35,7 @@ const tap: Step = {
   env: {
     NODE_OPTIONS: [stripped, unrecorded].map(file => `--import=${pathToFileURL(file)}`).join(' '),
     // Some hundred processes load the same modules; programs that the tests start read both of these too.
-    RAP_TEST_PRELOAD: pathToFileURL(stripped).href,
+    TESTKIT_PRELOAD: pathToFileURL(stripped).href,
     NODE_COMPILE_CACHE: cache,
   },
   counts: countsOfTap,

@@ -7,14 +7,14 @@ import { OutputLog } from './output-log.ts'
 import { waitFor } from './wait-for.ts'
 
 /** Variables of this process that a started program sees too; everything else comes from `env`. */
-const INHERITED = ['PATH', 'HOME', 'LANG', 'LC_ALL', 'TZ', 'TMPDIR', 'NODE_COMPILE_CACHE', 'RAP_TEST_PRELOAD']
+const INHERITED = ['PATH', 'HOME', 'LANG', 'LC_ALL', 'TZ', 'TMPDIR', 'NODE_COMPILE_CACHE', 'TESTKIT_PRELOAD']
 
 export interface ProcessOptions {
   /** The name in errors, default the command. */
   readonly name?: string
   readonly command: string
   readonly args?: readonly string[]
-  /** Added to PATH, HOME, LANG, LC_ALL, TZ, TMPDIR, NODE_COMPILE_CACHE and RAP_TEST_PRELOAD of this process; undefined takes one away. */
+  /** Added to PATH, HOME, LANG, LC_ALL, TZ, TMPDIR, NODE_COMPILE_CACHE and TESTKIT_PRELOAD of this process; undefined takes one away. */
   readonly env?: Readonly<Record<string, string | undefined>>
   readonly cwd?: string
   readonly uid?: number
@@ -150,7 +150,7 @@ async function spawnChild(name: string, options: ProcessOptions): Promise<ChildP
     ...(options.gid === undefined ? {} : { gid: options.gid }),
   }
   const args = options.args ?? []
-  const preload = options.command === process.execPath ? env.RAP_TEST_PRELOAD : undefined
+  const preload = options.command === process.execPath ? env.TESTKIT_PRELOAD : undefined
   const child = spawn(options.command, preload ? [`--import=${preload}`, ...args] : args, spawnOptions)
   await new Promise<void>((resolve, reject) => {
     child.once('spawn', resolve)
