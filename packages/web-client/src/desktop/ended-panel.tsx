@@ -2,7 +2,7 @@ import { Button, Center, Code, Collapse, Group, Paper, Stack, Text, Title } from
 import { useDisclosure } from '@mantine/hooks'
 import type { Trace } from '@rap/client-sdk'
 import type { DesktopTarget } from './desktop-session.ts'
-import type { Ending } from './endings.ts'
+import type { Ending } from './ending.ts'
 import { WhyThisWay } from './why-this-way.tsx'
 
 interface EndedPanelProps {

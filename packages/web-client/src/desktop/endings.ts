@@ -1,19 +1,8 @@
-import type { RapClient, Session, SessionWithAttachment, Trace } from '@rap/client-sdk'
-import { type Explanation, explain } from '../auth/auth.tsx'
+import type { RapClient, Session, SessionWithAttachment } from '@rap/client-sdk'
+import { explain } from '../auth/auth.tsx'
+import type { Ending } from './ending.ts'
 import { describeIronError } from './iron.ts'
 import { endingByPolicy } from './policy-endings.ts'
-
-/** How a desktop ended, in words; `canResume` where the session still lives on the target. */
-export interface Ending extends Omit<Explanation, 'code'> {
-  readonly code: string
-  readonly failed: boolean
-  readonly canResume: boolean
-  readonly sessionId?: string | undefined
-  /** What the session was on, to begin a new one. */
-  readonly resourceId?: string | undefined
-  /** How a way was looked for; undefined where it did not come to that. */
-  readonly trace?: Trace | undefined
-}
 
 const ENDINGS: Readonly<Record<string, Pick<Ending, 'title' | 'detail'>>> = {
   detached: { title: 'Disconnected', detail: 'The desktop keeps running. Resume to go on where you left it.' },

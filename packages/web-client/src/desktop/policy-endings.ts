@@ -1,5 +1,5 @@
 import type { SessionWithAttachment } from '@rap/client-sdk'
-import type { Ending } from './endings.ts'
+import type { Ending } from './ending.ts'
 
 /** Endings that the policy brings, by the reason of the worker or of the control plane. */
 const BY_POLICY: Readonly<Record<string, Pick<Ending, 'title' | 'detail' | 'remedy' | 'canResume'>>> = {
