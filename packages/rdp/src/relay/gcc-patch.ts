@@ -23,6 +23,7 @@ import {
   decodeServerSecurityData,
   encodeServerCoreData,
   encodeServerNetworkData,
+  encodeServerSecurityData,
   SERVER_EARLY_CAPABILITY,
 } from '../gcc/server-blocks.ts'
 import type { StaticChannel } from './allow-list.ts'
@@ -130,8 +131,13 @@ function patchClientBlock(block: UserDataBlock, options: RelayOptions): UserData
     case CS.MULTITRANSPORT:
       // A UDP side connection would go round the relay.
       return []
-    default:
+    case CS.MONITOR:
+    case CS.MONITOR_EX:
+    case CS.MCS_MSGCHANNEL:
       return [block]
+    default:
+      // Nobody knows what it would ask for.
+      return []
   }
 }
 
@@ -191,10 +197,12 @@ export function patchServerSettings(
       }
       case SC.MCS_MSGCHANNEL:
         return client.wantsMessageChannel ? [block] : []
-      case SC.MULTITRANSPORT:
-        return []
+      case SC.SECURITY:
+        // Refused above unless both are 0; then nothing follows them.
+        return [{ type: block.type, data: encodeServerSecurityData({ encryptionMethod: 0, encryptionLevel: 0 }) }]
       default:
-        return [block]
+        // SC_MULTITRANSPORT, and what nobody knows: 64 KiB of anything for the client.
+        return []
     }
   })
   return {

@@ -241,6 +241,7 @@ export function connectResponse(answer: ServerAnswer = {}): Uint8Array {
       data: encodeServerSecurityData({
         encryptionMethod: answer.encryptionMethod ?? 0,
         encryptionLevel: answer.encryptionLevel ?? 0,
+        rest: hex('66 77'),
       }),
     },
     { type: SC.MCS_MSGCHANNEL, data: encodeServerMessageChannelData(answer.messageChannelId ?? MESSAGE) },
