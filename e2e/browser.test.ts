@@ -5,6 +5,7 @@ import {
   connected,
   findSecret,
   launchBrowser,
+  monitorRedis,
   newCanary,
   openDesktop,
   startPlatform,
@@ -78,11 +79,9 @@ async function work(
 
 t.test('what is typed in the browser has its effect on an NLA desktop, over the direct way', async t => {
   const redis = new Redis(platform.redisUrl)
-  const monitor = await redis.monitor()
-  const commands: string[] = []
-  monitor.on('monitor', (_time: string, args: string[]) => commands.push(args.join(' ')))
+  const monitor = await monitorRedis(platform.redisUrl)
   t.teardown(() => {
-    monitor.disconnect()
+    monitor.stop()
     redis.disconnect()
   })
 
@@ -94,14 +93,14 @@ t.test('what is typed in the browser has its effect on an NLA desktop, over the 
   const audit = await platform.api.send('GET', `/v1/audit-events?organization_id=${platform.organizationId}&limit=200`)
   const places: Record<string, string | Uint8Array> = {
     'a key of Redis': Buffer.concat(values),
-    'a command of Redis': commands.join('\n'),
+    'a command of Redis': monitor.commands(),
     Postgres: await platform.dumpDatabase(),
     'a log': platform.logs(),
     'a WebSocket message of the client': Buffer.concat(received),
     'the page': await page.content(),
     'the audit': JSON.stringify(audit.body),
   }
-  t.ok(commands.length > 0 && values.length > 0 && received.length > 0, 'there was something to search')
+  t.ok(monitor.commands().length > 0 && values.length > 0 && received.length > 0, 'there was something to search')
   for (const [place, content] of Object.entries(places))
     t.same(findSecret(content, canary), [], `the password is not in ${place}`)
 

@@ -31,6 +31,7 @@ export { type ProcessExit, type ProcessOptions, type RunningProcess, startProces
 export { type RdpClient, type RdpClientOptions, startRdpClient } from './rdp-client.ts'
 export { probeRdpCertificate } from './rdp-probe.ts'
 export { type RedisOptions, type RedisServer, startRedis } from './redis.ts'
+export { monitorRedis, type RedisMonitor } from './redis-monitor.ts'
 export { type CommandOptions, runCommand } from './run-command.ts'
 export { type ShadowOptions, type ShadowServer, startShadow } from './shadow.ts'
 export { type SoftHsm, type SoftHsmToken, startSoftHsm } from './softhsm/softhsm.ts'

@@ -1,4 +1,4 @@
-import { findSecret, newCanary } from '@rap/testkit'
+import { findSecret, monitorRedis, newCanary } from '@rap/testkit'
 import t from 'tap'
 import { newJkt, startStand } from './helper.ts'
 
@@ -8,21 +8,12 @@ const organizationId = await stand.organization()
 const admin = await stand.user({ organizationId, role: 'admin' })
 const worker = (await instance.worker()).start()
 
-/** Every command that Redis got, as MONITOR tells it. */
-async function monitored(): Promise<{ text: () => string; stop: () => void }> {
-  const monitor = await stand.redis.monitor()
-  let text = ''
-  monitor.on('monitor', (_time: string, args: string[]) => {
-    text += `${args.join(' ')}\n`
-  })
-  return { text: () => text, stop: () => monitor.disconnect() }
-}
-
 t.test(
   "credentials in a development resource's metadata are in that row, and nowhere else after a session's life",
   async t => {
     const canary = newCanary()
-    const redis = await monitored()
+    const redis = await monitorRedis(stand.redisServer.url)
+    t.teardown(() => redis.stop())
     const answers: string[] = []
     const call = async (method: string, url: string, body?: unknown) => {
       const answer = await instance.call(admin, method, url, { body })
@@ -47,8 +38,8 @@ t.test(
 
     t.same(findSecret(answers.join('\n'), canary), [], 'answers')
     t.same(findSecret(JSON.stringify(worker.assignments), canary), [], 'assignments')
-    t.same(findSecret(redis.text(), canary), [], 'Redis')
-    t.match(redis.text(), 'xadd', 'which was watched')
+    t.same(findSecret(redis.commands(), canary), [], 'Redis')
+    t.ok(redis.commands().includes('xadd'), 'which was watched')
     t.same(findSecret(stand.log, canary), [], 'log')
     const dump = await stand.postgres.dump(stand.superuserUrl)
     const tables = dump.split(/^-- /m).filter(part => findSecret(part, canary).length > 0)
@@ -57,6 +48,5 @@ t.test(
       ['rap.resources'],
       'database',
     )
-    redis.stop()
   },
 )
