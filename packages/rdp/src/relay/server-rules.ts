@@ -129,8 +129,10 @@ export class ServerRules implements LaneRules {
         const channelId = state.clientIds.called(pdu.channelId)
         // Windows speaks as a user of its own, other servers as the client's. IronRDP answers in the name of whom it heard.
         const initiator = state.userId
-        const isSame = channelId === pdu.channelId && initiator === pdu.initiator
-        const forClient = isSame ? packet : encodeSendData(pdu.type, { initiator, channelId }, pdu.userData)
+        // Of drdynvc alone packets are handed on; the others are written anew from what is in them.
+        const isAnother = channelId !== pdu.channelId || initiator !== pdu.initiator
+        const forClient =
+          kind === 'drdynvc' && isAnother ? encodeSendData(pdu.type, { initiator, channelId }, pdu.userData) : packet
         this.#channels.push(kind, 'server_to_client', { ...pdu, initiator, packet: forClient, showsProtocol })
         break
       }
