@@ -128,15 +128,12 @@ function patchClientBlock(block: UserDataBlock, options: RelayOptions): UserData
     case CS.CLUSTER:
       // A client that cannot be redirected, and that does not choose the session to land in.
       return [{ type: block.type, data: encodeClientClusterData({ flags: 0, redirectedSessionId: 0 }) }]
-    case CS.MULTITRANSPORT:
-      // A UDP side connection would go round the relay.
-      return []
     case CS.MONITOR:
     case CS.MONITOR_EX:
     case CS.MCS_MSGCHANNEL:
       return [block]
     default:
-      // Nobody knows what it would ask for.
+      // CS_MULTITRANSPORT, whose UDP side connection would go round the relay, and what nobody knows.
       return []
   }
 }

@@ -33,9 +33,9 @@ function endOf(at: string, secondsLeft: number | null): SessionEnd {
   return { at, overAtMs: isTime ? performance.now() + Number(secondsLeft) * 1000 : 0 }
 }
 
-export function policyOf({ allowed_channels, limits, session_ends_at: at, ...left }: PolicyWords): RuntimePolicy {
-  const endsAt = at === null ? undefined : endOf(at, left.session_seconds_left)
-  return { channels: allowed_channels, limits, endsAt }
+export function policyOf(words: PolicyWords): RuntimePolicy {
+  const { allowed_channels: channels, limits, session_ends_at: at, session_seconds_left: secondsLeft } = words
+  return { channels, limits, endsAt: at === null ? undefined : endOf(at, secondsLeft) }
 }
 
 /**

@@ -51,10 +51,15 @@ export function useUploads(side: SideConnection | undefined, policy: LivePolicy 
   useEffect(() => {
     if (side === undefined) return
     side.onTakenAway = ({ item, error }) => {
-      const { detail, remedy } = explain(error)
-      uploads.addLost(item, explain(error))
+      const failure = explain(error)
+      uploads.addLost(item, failure)
       const title = `${shownName(item.name)} was taken away`
-      notifications.show({ title, message: `${detail} ${remedy ?? ''}`, color: 'red', autoClose: false })
+      notifications.show({
+        title,
+        message: `${failure.detail} ${failure.remedy ?? ''}`,
+        color: 'red',
+        autoClose: false,
+      })
     }
   }, [uploads, side])
   useWarning(isBusy)
