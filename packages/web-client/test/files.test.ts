@@ -89,22 +89,23 @@ t.test(
 
 const explain = (error: unknown) => ({ title: '', detail: '', remedy: undefined, code: (error as RapError).code })
 
-/** What the page asks of the connection, answered by the test. */
-function connection() {
+/** The uploads of a page, and what it asks of the connection, answered by the test. */
+function connected() {
   const asked: { id: string; resolve(name: string): void; reject(error: Error): void }[] = []
   const upload = (_file: File, { uploadId }: { uploadId: string }) =>
     new Promise<{ name: string }>((resolve, reject) => {
       asked.push({ id: uploadId, resolve: name => resolve({ name }), reject })
     })
-  return { asked, transfers: { upload } as unknown as Transfers }
+  const transfers = { upload } as unknown as Transfers
+  const uploads = new Uploads(explain)
+  uploads.use(transfers, 'session')
+  return { uploads, asked, transfers }
 }
 
 t.test(
   'what was taken up and turns out to be another file is sent anew, once, and whoever looks sees no failure',
   async t => {
-    const uploads = new Uploads(explain)
-    const { asked, transfers } = connection()
-    uploads.use(transfers, 'session')
+    const { uploads, asked } = connected()
     for (const code of ['ERR_UPLOAD_CONFLICT', 'ERR_UPLOAD_HASH_MISMATCH']) {
       uploads.takeUp(new File(['abc'], 'a.txt'), 'begun')
       asked.shift()?.reject(new RapError(code, 'refused'))
@@ -123,9 +124,7 @@ t.test(
 t.test(
   'a file that was lost there is shown with its reason, and cannot be sent from a page that has it not',
   async t => {
-    const uploads = new Uploads(explain)
-    const { asked, transfers } = connection()
-    uploads.use(transfers, 'session')
+    const { uploads, asked, transfers } = connected()
     const ends: UploadEnd[] = []
     uploads.onEnd = end => ends.push(end)
     const failure = { title: 'Gone', detail: 'It was changed.', code: 'ERR_UPLOAD_DAMAGED', remedy: undefined }
@@ -144,9 +143,7 @@ t.test(
 t.test(
   'a file that has changed since it was chosen cannot be sent again by a button, and any other one can',
   async t => {
-    const uploads = new Uploads(explain)
-    const { asked, transfers } = connection()
-    uploads.use(transfers, 'session')
+    const { uploads, asked } = connected()
     for (const [code, isHere] of [
       ['ERR_FILE_UNREADABLE', false],
       ['ERR_UPLOAD_QUOTA', true],

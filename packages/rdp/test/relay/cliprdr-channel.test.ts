@@ -14,22 +14,7 @@ import {
   textList,
   request as textRequest,
 } from './clipboard-harness.ts'
-import {
-  clientInfo,
-  confirmActive,
-  connectInitial,
-  connectResponse,
-  demandActive,
-  Harness,
-  IO,
-  joinConfirm,
-  license,
-  MESSAGE,
-  mcs,
-  REFUSED,
-  request,
-  USER,
-} from './harness.ts'
+import { Harness, REFUSED, request, USER } from './harness.ts'
 
 const CLIPRDR = 1006
 const BOTH: readonly Channel[] = ['clipboard_client_to_server', 'clipboard_server_to_client']
@@ -49,21 +34,7 @@ function told(bytes: Uint8Array): Uint8Array {
 /** A relay that is up, with a clipboard; the client asks for the channel twice. */
 function active(channels: readonly Channel[]): Harness {
   const relay = new Harness({ channels: ['display', 'input', ...channels] })
-  relay.client(connectInitial({ channels: ['cliprdr', 'cliprdr'] }))
-  relay.server(connectResponse({ channelIds: [CLIPRDR] }))
-  relay.client(mcs({ type: 'erect_domain_request' }), mcs({ type: 'attach_user_request' }))
-  relay.server(mcs({ type: 'attach_user_confirm', result: 0, initiator: USER }))
-  for (const channelId of [USER, IO, MESSAGE, CLIPRDR]) {
-    relay.client(mcs({ type: 'channel_join_request', initiator: USER, channelId }))
-    relay.server(joinConfirm(channelId))
-  }
-  relay.client(mcs({ type: 'channel_join_request', initiator: USER, channelId: REFUSED }))
-  relay.client(clientInfo())
-  relay.server(license(), demandActive())
-  relay.client(confirmActive())
-  relay.takeToClient()
-  relay.takeToServer()
-  return relay
+  return relay.toActive({ channels: ['cliprdr', 'cliprdr'] }, { channelIds: [CLIPRDR] }, [CLIPRDR, REFUSED])
 }
 
 t.test('the target has no number of its choice in what the client gets', async t => {

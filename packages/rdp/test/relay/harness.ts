@@ -96,13 +96,12 @@ export class Harness {
     return this
   }
 
-  /** Through attach and joins. */
-  toJoined(client: ClientOffer = {}, server: ServerAnswer = {}): this {
+  /** Through attach and joins; `joins` are those of the channels in `client` and `server`. */
+  toJoined(client: ClientOffer = {}, server: ServerAnswer = {}, joins = joinsOf(server)): this {
     this.toChannels(client, server)
     this.client(mcs({ type: 'erect_domain_request' }), mcs({ type: 'attach_user_request' }))
     this.server(mcs({ type: 'attach_user_confirm', result: 0, initiator: USER }))
-    const dynamic = server.channelIds === undefined ? [DRDYNVC] : []
-    for (const channelId of [USER, IO, MESSAGE, REFUSED, ...dynamic, REFUSED_2]) this.join(channelId)
+    for (const channelId of [USER, IO, MESSAGE, ...joins]) this.join(channelId)
     this.takeToClient()
     return this
   }
@@ -113,8 +112,8 @@ export class Harness {
   }
 
   /** Through Client Info and licensing. */
-  toCapabilities(client: ClientOffer = {}, server: ServerAnswer = {}): this {
-    this.toJoined(client, server)
+  toCapabilities(client: ClientOffer = {}, server: ServerAnswer = {}, joins = joinsOf(server)): this {
+    this.toJoined(client, server, joins)
     this.client(clientInfo())
     this.server(license())
     this.server(demandActive())
@@ -122,13 +121,18 @@ export class Harness {
   }
 
   /** Up to the active phase. */
-  toActive(client: ClientOffer = {}, server: ServerAnswer = {}): this {
-    this.toCapabilities(client, server)
+  toActive(client: ClientOffer = {}, server: ServerAnswer = {}, joins = joinsOf(server)): this {
+    this.toCapabilities(client, server, joins)
     this.client(confirmActive())
     this.takeToServer()
     this.takeToClient()
     return this
   }
+}
+
+/** Of the three channels that a client asks for by itself. */
+function joinsOf({ channelIds }: ServerAnswer): readonly number[] {
+  return channelIds === undefined ? [REFUSED, DRDYNVC, REFUSED_2] : [REFUSED, REFUSED_2]
 }
 
 const PARAMETERS: DomainParameters = {

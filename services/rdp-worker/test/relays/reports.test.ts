@@ -1,5 +1,5 @@
 import { waitFor } from '@rap/testkit'
-import t from 'tap'
+import t, { type Test } from 'tap'
 import { startDesktop } from '../desktop.ts'
 import { problem } from '../peer.ts'
 import { TestWorker } from '../worker.ts'
@@ -17,15 +17,21 @@ function awayFor(worker: TestWorker): { tries: number; isAway: boolean } {
   return state
 }
 
+/** A client has left a desktop while the control plane is away. */
+async function leftWhileAway(t: Test, reportPauseMs: number) {
+  const worker = await TestWorker.start(t, { times: { reportPauseMs } })
+  const place = await worker.ready({ address: desktop.address })
+  const { client } = await worker.bind(place)
+  await client.rdp?.toActive()
+  const away = awayFor(worker)
+  client.socket.close(1000)
+  return { worker, place, away }
+}
+
 t.test(
   'an end is told until the control plane is there again, so that a session that is to stay is not lost',
   async t => {
-    const worker = await TestWorker.start(t, { times: { reportPauseMs: 10 } })
-    const place = await worker.ready({ address: desktop.address })
-    const { client } = await worker.bind(place)
-    await client.rdp?.toActive()
-    const away = awayFor(worker)
-    client.socket.close(1000)
+    const { worker, place, away } = await leftWhileAway(t, 10)
     await waitFor(() => away.tries > 20, { what: 'more tries than a start has' })
     away.isAway = false
     t.match(await worker.controlPlane.reported(place.attachment_id, 'closed'), { reason: 'client_closed' })
@@ -36,12 +42,7 @@ t.test(
 )
 
 t.test('a worker that stops does not wait for a control plane that stays away', async t => {
-  const worker = await TestWorker.start(t, { times: { reportPauseMs: 60_000 } })
-  const place = await worker.ready({ address: desktop.address })
-  const { client } = await worker.bind(place)
-  await client.rdp?.toActive()
-  const away = awayFor(worker)
-  client.socket.close(1000)
+  const { worker, away } = await leftWhileAway(t, 60_000)
   await waitFor(() => away.tries === 4, { what: 'the tries before the first long pause' })
   const beganMs = performance.now()
   await worker.drain()
